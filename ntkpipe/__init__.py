@@ -1,0 +1,17 @@
+"""ntkpipe: reproducible beta-scaling studies of the finite-width neural tangent kernel.
+
+>>> import ntkpipe
+>>> moments = ntkpipe.open("results/initialization/moments.zarr")   # doctest: +SKIP
+
+Heavy imports (jax, xarray, zarr) happen inside the functions that need them, so that
+``import ntkpipe`` and the parsing of the Snakefile stay fast.
+"""
+
+__version__ = "0.1.0"
+
+
+def open(path):  # noqa: A001 - the public name users expect, as in xarray
+    """Open a public dataset, checked against its manifest; see :func:`ntkpipe.store.open_dataset`."""
+    from ntkpipe.store import open_dataset
+
+    return open_dataset(path)

@@ -1,0 +1,208 @@
+"""``python -m ntkpipe STEP ...``: one thin command per rule, usable by hand."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from ntkpipe import __version__
+from ntkpipe.errors import UserError
+
+_CONFIG = click.option(
+    "--config", "config_path", default="config/config.yaml", show_default=True, help="The YAML file of the studies."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def cli() -> None:
+    """Reproducible beta-scaling studies of the finite-width neural tangent kernel."""
+
+
+def _plan(config_path: str):
+    from ntkpipe import config, plan
+
+    return plan.make(config.load(config_path), config_path)
+
+
+def _study(config_path: str, name: str):
+    studies = _plan(config_path).studies
+    if name not in studies:
+        raise UserError(f"{config_path}: studies has no {name!r}; it has {', '.join(studies)}")
+    return studies[name]
+
+
+@cli.command()
+@_CONFIG
+@click.option("--cores", default=os.cpu_count() or 1, show_default=True, help="Cores to reckon with.")
+def plan(config_path: str, cores: int) -> None:
+    """Show what a run would do: cells, jobs, draws, time, memory, disk. Runs nothing."""
+    from ntkpipe import plan as planning
+
+    click.echo(planning.summary(_plan(config_path), cores))
+
+
+@cli.command()
+@_CONFIG
+@click.argument("shards", nargs=-1, required=True)
+def sample(config_path: str, shards: tuple[str, ...]) -> None:
+    """Draw SHARDS (paths as `plan` lays them out). A valid shard that is there is kept."""
+    _one_thread()
+    from ntkpipe import collect, inputs, progress, sampling, store
+    from ntkpipe.engines import catalogue
+
+    planned = _plan(config_path)
+    _use_compilation_cache(planned.config.results)
+    for path in shards:
+        study, shard = planned.shard(path)
+        attrs = collect.shard_attrs(study, shard)
+        if store.shard_is_valid(path, attrs):
+            os.utime(path)
+            continue
+        cell, settings = shard.cell, study.config
+        arrays = sampling.draw_shard(
+            catalogue.load(cell.engine, cell.sampling).sample,
+            cell.network,
+            inputs.points(settings.inputs, settings.seed),
+            study.stream(cell),
+            shard.start,
+            shard.stop,
+            block=sampling.block_size(cell.seeds),
+            keep=settings.keep,
+            gram=settings.inputs.keep == "gram",
+            precision=cell.precision,
+            floor=settings.tolerances.precision_floor,
+        )
+        store.write_shard(path, arrays, attrs)
+    click.echo(progress.line(planned), err=True)
+
+
+@cli.command()
+@_CONFIG
+@click.argument("study")
+@click.argument("dataset", type=click.Choice(["samples", "sums"]))
+def collect(config_path: str, study: str, dataset: str) -> None:
+    """Put the shards of STUDY together into one DATASET: samples (draws) or sums (for statistics)."""
+    from ntkpipe import collect as collecting
+
+    planned = _study(config_path, study)
+    getattr(collecting, dataset)(planned, Path(planned.folder) / f"{dataset}.zarr")
+
+
+@cli.command()
+@_CONFIG
+@click.argument("study")
+def analyse(config_path: str, study: str) -> None:
+    """Moments and fits of STUDY from its sums."""
+    from ntkpipe import analyse as analysing
+
+    analysing.moments_and_fits(_study(config_path, study))
+
+
+@cli.command()
+@_CONFIG
+@click.argument("study")
+def gram(config_path: str, study: str) -> None:
+    """Gram statistics of STUDY from its sums."""
+    from ntkpipe import analyse as analysing
+
+    analysing.gram_statistics(_study(config_path, study))
+
+
+@cli.command()
+@_CONFIG
+@click.argument("study")
+def figures(config_path: str, study: str) -> None:
+    """Draw the figures and write the tables of STUDY."""
+    from ntkpipe import figures as drawing
+    from ntkpipe import tables
+
+    planned = _study(config_path, study)
+    drawing.run(planned)
+    tables.run(planned)
+
+
+@cli.command()
+@_CONFIG
+def report(config_path: str) -> None:
+    """Write the self-contained HTML report over all studies."""
+    from ntkpipe import report as reporting
+
+    click.echo(reporting.run(_plan(config_path)))
+
+
+@cli.command()
+@_CONFIG
+def progress(config_path: str) -> None:
+    """Say how far a run is: shards and draws done, draws per second, time left."""
+    from ntkpipe import progress as reckoning
+
+    click.echo(reckoning.line(_plan(config_path)))
+
+
+@cli.command()
+@click.argument("paths", nargs=-1, required=True)
+def verify(paths: tuple[str, ...]) -> None:
+    """Check datasets (*.zarr) and shards (*.zarr.zip) byte by byte."""
+    from ntkpipe import store
+
+    for path in paths:
+        store.read_shard(path) if path.endswith(".zip") else store.verify(path)
+        click.echo(f"{path}: whole")
+
+
+@cli.command()
+def keys() -> None:
+    """Print every config key with its default and meaning (this is config/README.md)."""
+    from ntkpipe.config import document_keys
+
+    click.echo(document_keys())
+
+
+@cli.command()
+@click.option("--widths", required=True, help="Hidden widths: 256x128 (256 wide, 128 deep) or 64,128,64.")
+@click.option("--input-dim", default=10, show_default=True, help="Input dimension n_0.")
+@click.option("--norm", default=1.0, show_default=True, help="|x|.")
+@click.option("--biases/--no-biases", default=False, help="Trained biases that start at zero.")
+@click.option("--sigma-b", default=1.0, show_default=True, help="Scale of the biases.")
+@click.option("--parametrization", type=click.Choice(["ntk", "standard"]), default="ntk", show_default=True)
+def exact(widths: str, input_dim: int, norm: float, biases: bool, sigma_b: float, parametrization: str) -> None:
+    """Exact E[K], S2, limit and exp(5 beta) of a ReLU network: an answer without a run."""
+    from ntkpipe.exact_answer import answer
+
+    click.echo(answer(widths, input_dim, norm, biases, sigma_b, parametrization))
+
+
+def _one_thread() -> None:
+    """Sums in one order whatever the cores: the same numbers on every machine of one kind."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+    os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_multi_thread_eigen=false"
+
+
+def _use_compilation_cache(results: str) -> None:
+    """Compile once per shape, across jobs too."""
+    cache = Path(results).resolve() / ".jax_cache"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+
+
+def main() -> None:
+    """Run a command; a user's error is one line on stderr and exit code 2."""
+    try:
+        cli(standalone_mode=False)
+    except UserError as error:
+        click.echo(f"ntkpipe: error: {error}", err=True)
+        sys.exit(2)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

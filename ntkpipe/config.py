@@ -1,0 +1,385 @@
+"""The config: one YAML file, one source of truth for keys, defaults, meaning and checks.
+
+``load(path)`` returns a frozen, validated :class:`Config`. Anything wrong raises one
+:class:`~ntkpipe.errors.ConfigError` that names the key path, what the value must be and what
+it was. The field descriptions below are the documentation of the keys
+(``python -m ntkpipe keys`` prints them; ``config/README.md`` is that print).
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ntkpipe.errors import ConfigError
+from ntkpipe.networks import ACTIVATIONS, BIAS_INITS, PARAMETRIZATIONS
+
+ENGINES = ("auto", "exact", "scalar", "matrix_free", "dense")
+
+Width = Annotated[int, Field(strict=True, ge=1)]
+Depth = Annotated[int, Field(strict=True, ge=0)]
+Count = Annotated[int, Field(strict=True, ge=1)]
+Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+def axis(item: Any) -> Any:
+    """A grid axis: a non-empty list; a single value stands for a list of one."""
+    return Annotated[tuple[item, ...], BeforeValidator(_as_list), Field(min_length=1)]
+
+
+class Model(BaseModel):
+    """Frozen, rejects unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class NetworkConfig(Model):
+    """The fully-connected network, apart from its widths."""
+
+    activation: Literal[ACTIVATIONS] = "relu"
+    """elementwise nonlinearity of the hidden layers"""
+    negative_slope: NonNegative = 0.01
+    """slope of leaky_relu for z < 0"""
+    parametrization: Literal[PARAMETRIZATIONS] = "ntk"
+    """ntk: W = sqrt(c/fan_in) w, w trained; standard: W itself is trained; same law at initialization"""
+    sigma_w: Positive = 2**0.5
+    """c = sigma_w^2 in hidden layers; sqrt(2) is He's scale"""
+    sigma_v: Positive = 1.0
+    """c = sigma_v^2 in the output layer"""
+    bias_init: Literal[BIAS_INITS] = "none"
+    """none: no biases; zero: trained, start at 0 (Hanin & Nica's K_b); normal: start at sigma_b N(0, 1)"""
+    sigma_b: Positive = 1.0
+    """scale of the biases: z = W h + sigma_b b (ntk parametrization)"""
+    output_bias: bool = Field(default=True, strict=True)
+    """whether the output has a bias too, where there are biases"""
+
+
+class GridConfig(Model):
+    """Axes of a grid: the cells are their full product. `widths`, or `width` with `depth` or `beta`."""
+
+    depth: axis(Depth) | None = None
+    """numbers of hidden layers"""
+    width: axis(Width) | None = None
+    """hidden widths, the same in every layer"""
+    widths: Annotated[tuple[tuple[Width, ...], ...], Field(min_length=1)] | None = None
+    """hidden widths layer by layer, a list of lists; instead of width and depth"""
+    beta: axis(Positive) | None = None
+    """values of depth/width from which depth = round(beta * width) is derived; instead of depth"""
+    max_depth: Count | None = None
+    """with beta: derived depths beyond this (or that round to 0) are left out, and the plan says so"""
+    activation: axis(Literal[ACTIVATIONS]) | None = None
+    """values of network.activation"""
+    parametrization: axis(Literal[PARAMETRIZATIONS]) | None = None
+    """values of network.parametrization"""
+    bias_init: axis(Literal[BIAS_INITS]) | None = None
+    """values of network.bias_init"""
+    sigma_w: axis(Positive) | None = None
+    """values of network.sigma_w"""
+    sigma_v: axis(Positive) | None = None
+    """values of network.sigma_v"""
+    sigma_b: axis(Positive) | None = None
+    """values of network.sigma_b"""
+    engine: axis(Literal[ENGINES]) | None = None
+    """values of engine"""
+    sampling: axis(Literal["plain", "guided"]) | None = None
+    """values of sampling"""
+
+    @model_validator(mode="after")
+    def _shape(self) -> GridConfig:
+        if self.widths is not None:
+            if self.width or self.depth is not None or self.beta:
+                raise ValueError("either widths, or width with depth or beta; it had both")
+        elif self.width is None:
+            raise ValueError("given a width (or widths); it had none")
+        elif (self.depth is None) == (self.beta is None):
+            raise ValueError(f"given depth or beta; it had {'neither' if self.depth is None else 'both'}")
+        if self.max_depth is not None and self.beta is None:
+            raise ValueError("without max_depth unless beta is given; it had max_depth alone")
+        return self
+
+
+class InputsConfig(Model):
+    """The points on which the kernel is evaluated."""
+
+    kind: Literal["sphere", "circle", "file"] = "sphere"
+    """sphere: random directions in dim dimensions, fixed by seed; circle: equal angles in the plane
+    (dim 2, or embedded in dim dimensions); file: rows of a csv, npy or npz file"""
+    points: Count | None = None
+    """number of points (default 1; for a file: all rows)"""
+    dim: Count | None = None
+    """input dimension n_0 (default 10 on the sphere, 2 on the circle; a file brings its own)"""
+    norm: Positive | None = None
+    """|x| of every point on sphere and circle (default 1)"""
+    keep: Literal["gram", "diagonal"] = "gram"
+    """gram: K on all pairs of points; diagonal: K(x, x) of each point only (probes)"""
+    path: str | None = None
+    """data file, relative to the working directory; only with kind: file"""
+
+    @model_validator(mode="after")
+    def _fits(self) -> InputsConfig:
+        if (self.kind == "file") != (self.path is not None):
+            raise ValueError(f"given a path exactly when kind is 'file'; kind was {self.kind!r} and path {self.path!r}")
+        if self.kind == "file" and (self.dim is not None or self.norm is not None):
+            raise ValueError("without dim and norm when kind is 'file' (the file brings both)")
+        if self.kind == "circle" and self.dim is not None and self.dim < 2:
+            raise ValueError(f"given dim of at least 2 on the circle; dim was {self.dim}")
+        return self
+
+
+class TolerancesConfig(Model):
+    """When an estimate is trusted."""
+
+    relative_error: Positive = 0.03
+    """an S2 estimate whose exact relative standard error is larger is flagged undersampled"""
+    ess: Positive = 3000.0
+    """where there is no exact standard error: one with a smaller effective sample size is flagged"""
+    tail_share: Positive = 0.1
+    """or one whose 16 largest draws hold more than this share of the sum of K^2"""
+    precision_floor: Positive = 1e-13
+    """Gram eigenvalues below this times the largest are below rounding: not read as numbers"""
+    confidence: Annotated[float, Field(strict=True, gt=0.5, lt=1)] = 0.95
+    """nominal coverage of all intervals"""
+
+
+class FitsConfig(Model):
+    """Fits of exp(c beta)."""
+
+    beta_min: NonNegative = 0.05
+    """smallest beta that a fit uses"""
+    beta_max: Positive = 1.0
+    """largest beta that a fit uses"""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> FitsConfig:
+        if self.beta_min >= self.beta_max:
+            raise ValueError(f"given beta_min < beta_max; they were {self.beta_min} and {self.beta_max}")
+        return self
+
+
+class StudyConfig(Model):
+    """One study: a grid of cells, all drawn, collected and analysed in the same way."""
+
+    kind: Literal["initialization"]
+    """initialization: moments and Gram statistics of the kernel at initialization"""
+    grid: axis(GridConfig)
+    """a grid, or a list of grids whose cells are put together"""
+    seeds: Count
+    """independent networks drawn per cell"""
+    seed: Annotated[int, Field(strict=True, ge=0, lt=2**32)] = 0
+    """seed of the study; the same config gives the same numbers"""
+    network: NetworkConfig = NetworkConfig()
+    inputs: InputsConfig = InputsConfig()
+    engine: Literal[ENGINES] = "auto"
+    """auto: scalar where it applies (ReLU, one input, biases none or zero), else matrix_free;
+    exact: moments without sampling; dense: explicit weights in JAX"""
+    sampling: Literal["plain", "guided"] = "plain"
+    """guided: path-guided importance sampling of E[K^2] (scalar engine, no biases)"""
+    precision: Literal["float64", "float32"] = "float64"
+    """of the network arithmetic in matrix_free and dense; statistics are always float64"""
+    keep: Literal["full", "spectra", "moments"] = "full"
+    """full: every draw of K; spectra: eigenvalues of Gram matrices instead of entries; moments: sums only"""
+    tolerances: TolerancesConfig = TolerancesConfig()
+    fits: FitsConfig = FitsConfig()
+
+
+class ExecutionConfig(Model):
+    """How the work is cut into jobs; changes no result."""
+
+    job_seconds: Positive = 15.0
+    """target length of a sampling job by the cost model (local runs: 15; clusters: 1200)"""
+    memory_gib: Positive | None = None
+    """memory that one job may need (default: this machine's); a study that needs more is refused"""
+
+
+class Config(Model):
+    """The whole config file."""
+
+    results: str = "results"
+    """folder for everything that is made"""
+    title: str = "NTK beta-scaling study"
+    """title of the report"""
+    studies: Annotated[dict[str, StudyConfig], Field(min_length=1)]
+    """studies by name; results go to results/<name>/"""
+    execution: ExecutionConfig = ExecutionConfig()
+
+    @field_validator("studies")
+    @classmethod
+    def _names(cls, studies: dict[str, StudyConfig]) -> dict[str, StudyConfig]:
+        for name in studies:
+            if not name.replace("_", "").isalnum() or not name.isascii() or name in ("report", "all"):
+                raise ValueError(f"named with letters, digits and _ (not 'report' or 'all'); one was {name!r}")
+        return studies
+
+
+def load(path: str | Path) -> Config:
+    """Read and validate a config file.
+
+    Raises
+    ------
+    ConfigError: the file is missing, is no YAML mapping, or a value is wrong.
+    """
+    return parse(read_tree(path), source=str(path))
+
+
+def read_tree(path: str | Path) -> Any:
+    """What a YAML file says, refusing keys given twice.
+
+    Raises
+    ------
+    ConfigError: the file is missing or no YAML.
+    """
+    try:
+        return yaml.load(Path(path).read_text(), Loader=_UniqueKeyLoader)
+    except OSError as error:
+        raise ConfigError(str(path), "a readable config file", error.strerror) from None
+    except yaml.YAMLError as error:
+        raise ConfigError(str(path), "valid YAML", " ".join(str(error).split())) from None
+
+
+def parse(tree: Any, source: str = "config") -> Config:
+    """Validate a config tree (what YAML gives); see :func:`load`."""
+    if not isinstance(tree, dict):
+        raise ConfigError(source, "a mapping of keys", tree)
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise _first_error(error, tree, source) from None
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """A YAML loader that refuses a key given twice, where plain YAML keeps the last one silently."""
+
+    def construct_mapping(self, node, deep=False):
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=deep)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _first_error(error: ValidationError, tree: Any, source: str) -> ConfigError:
+    """The most telling of pydantic's errors as one line: key path, must be, was."""
+    details = error.errors()
+    first = max(details, key=lambda d: (d["type"] == "extra_forbidden", len(d["loc"])))
+    parts = _as_written(first["loc"], tree)
+    path = f"{source}: " + ".".join(map(str, parts)) if parts else source
+    was, context = first["input"], first.get("ctx", {})
+    match first["type"]:
+        case "extra_forbidden":
+            known = _known_keys(parts[:-1])
+            near = difflib.get_close_matches(str(parts[-1]), known, n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            return ConfigError(path, f"one of the keys {', '.join(known)}{hint}", str(parts[-1]))
+        case "missing":
+            return ConfigError(path, "given", None, shown=False)
+        case "literal_error":
+            options = context["expected"]
+            near = difflib.get_close_matches(str(was), options.replace("'", "").replace(" or ", ", ").split(", "), n=1)
+            return ConfigError(path, options + (f" (did you mean {near[0]!r}?)" if near else ""), was)
+        case "value_error":
+            return ConfigError(path, str(context["error"]), shown=False)
+        case "too_short":
+            return ConfigError(path, f"a list of at least {context['min_length']}", was)
+        case kind:
+            return ConfigError(path, _must(kind, context, first["msg"]), was)
+
+
+def _must(kind: str, context: dict[str, Any], message: str) -> str:
+    words = {
+        "int_type": "a whole number",
+        "int_from_float": "a whole number",
+        "float_type": "a number",
+        "finite_number": "a finite number",
+        "string_type": "text",
+        "bool_type": "true or false",
+        "tuple_type": "a list",
+        "dict_type": "a mapping of keys",
+        "model_type": "a mapping of keys",
+        "model_attributes_type": "a mapping of keys",
+    }
+    bounds = {
+        "greater_than": "greater than {gt}",
+        "greater_than_equal": "at least {ge}",
+        "less_than": "less than {lt}",
+        "less_than_equal": "at most {le}",
+    }
+    if kind in bounds:
+        return bounds[kind].format(**context)
+    return words.get(kind, message)
+
+
+def _as_written(location: tuple[Any, ...], tree: Any) -> list[Any]:
+    """pydantic's location without the indices that a bare value, standing for a list of one, never had."""
+    parts = []
+    for part in location:
+        if isinstance(part, int) and not isinstance(tree, list):
+            continue
+        parts.append(part)
+        try:
+            tree = tree[part]
+        except (KeyError, IndexError, TypeError):
+            tree = None
+    return parts
+
+
+def _known_keys(path: list[Any]) -> list[str]:
+    """The keys that a model at this path accepts."""
+    model: Any = Config
+    names = [part for part in path if isinstance(part, str)]
+    while names:
+        name = names.pop(0)
+        if name == "studies":
+            model, names = StudyConfig, names[1:]
+        else:
+            children = {
+                "grid": GridConfig,
+                "network": NetworkConfig,
+                "inputs": InputsConfig,
+                "tolerances": TolerancesConfig,
+                "fits": FitsConfig,
+                "execution": ExecutionConfig,
+            }
+            model = children.get(name, model)
+    return list(model.model_fields)
+
+
+def document_keys() -> str:
+    """Every key with its default and meaning, as Markdown."""
+    lines = []
+    for title, model in (
+        ("Top level", Config),
+        ("`studies.<name>`", StudyConfig),
+        ("`studies.<name>.grid`", GridConfig),
+        ("`studies.<name>.network`", NetworkConfig),
+        ("`studies.<name>.inputs`", InputsConfig),
+        ("`studies.<name>.tolerances`", TolerancesConfig),
+        ("`studies.<name>.fits`", FitsConfig),
+        ("`execution`", ExecutionConfig),
+    ):
+        lines += [f"## {title}", "", (model.__doc__ or "").strip(), "", "| key | default | meaning |", "|---|---|---|"]
+        for name, field in model.model_fields.items():
+            default = "required" if field.is_required() else _show(field.get_default(call_default_factory=True))
+            lines.append(f"| `{name}` | {default} | {' '.join((field.description or 'see below').split())} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, Model):
+        return "see below"
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{value:.6g}`" if isinstance(value, float) else f"`{value}`"

@@ -1,0 +1,110 @@
+"""What each engine can do and what it costs; loading one is left to :func:`load`.
+
+=============  ==================================================  =======================
+engine         law                                                 cost of a draw
+=============  ==================================================  =======================
+exact          moments of K(x, x); ReLU, biases none or zero       no draws, O(depth)
+scalar         (f, K)(x, x); ReLU, biases none or zero, one input  O(depth), any width
+matrix_free    f and K on k inputs; everything                     O(depth n k^2)
+dense          f and K on k inputs; everything, explicit weights   O(depth n^2 k)
+=============  ==================================================  =======================
+
+All draw from one law; the tests in ``tests/laws`` compare them with each other. No jax here:
+the Snakefile reads this module each time it is parsed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from types import ModuleType
+
+from ntkpipe.networks import Network
+from ntkpipe.theory import moments
+
+MiB = 2**20
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is asked of an engine: a network, how many inputs, how K is kept, in which precision."""
+
+    network: Network
+    n_inputs: int
+    precision: str
+    sampling: str
+
+
+def sampler_name(engine: str, sampling: str) -> str:
+    """The module in :mod:`ntkpipe.engines` that draws."""
+    return "guided" if sampling == "guided" else engine
+
+
+def load(engine: str, sampling: str) -> ModuleType:
+    """Import the module whose ``sample`` draws."""
+    return importlib.import_module(f"ntkpipe.engines.{sampler_name(engine, sampling)}")
+
+
+def choose(task: Task) -> str:
+    """``engine: auto``: the cheapest engine that draws the law that is asked for."""
+    return "scalar" if refuse("scalar", task) is None else "matrix_free"
+
+
+def refuse(engine: str, task: Task) -> tuple[str, str, object] | None:
+    """(key, what it must be, what it was) for what the engine cannot do; None where it can."""
+    net = task.network
+    if task.sampling == "guided" and engine != "scalar":
+        return "engine", "scalar (or auto) where sampling is guided", engine
+    if engine in ("exact", "scalar"):
+        because = f"for engine {engine}, which follows a recursion that only this has"
+        if net.activation != "relu":
+            return "network.activation", f"relu {because}", net.activation
+        if net.bias_init == "normal":
+            return "network.bias_init", f"none or zero {because}", net.bias_init
+        if task.n_inputs > 1:
+            return "inputs.points", f"1 {because}", task.n_inputs
+        if task.precision != "float64":
+            return "precision", f"float64 for engine {engine}", task.precision
+    if task.sampling == "guided":
+        if net.bias_init != "none":
+            return "network.bias_init", "none where sampling is guided", net.bias_init
+        if net.widths and min(net.widths) < 4:
+            return "grid.width", "at least 4 where sampling is guided", min(net.widths)
+    return None
+
+
+def has_exact_moments(network: Network) -> bool:
+    """Whether the exact value can stand beside an estimate."""
+    return moments.refuse(network) is None
+
+
+def seconds_per_draw(engine: str, task: Task) -> float:
+    """Cost model, measured on one 2 GHz-class core; it plans jobs and decides no result."""
+    net, k = task.network, task.n_inputs
+    match sampler_name(engine, task.sampling):
+        case "scalar":
+            return 1.5e-6 + 1.0e-7 * net.depth
+        case "guided":
+            return 2e-6 + 3.8e-7 * net.depth
+        case "matrix_free":
+            return 5e-5 + sum(4e-6 + n * (2e-8 * k + 2.5e-9 * k * k) for n in net.widths)
+        case "dense":
+            return 5e-5 + net.n_parameters * (2.0e-8 + 0.5e-9 * k)
+    return 0.0
+
+
+def seconds_to_start(engine: str) -> float:
+    """Per cell: compiling, for the engine that compiles."""
+    return 3.0 if engine == "dense" else 0.0
+
+
+def bytes_needed(engine: str, task: Task) -> int:
+    """Peak memory of a sampling job beyond the interpreter, by the engines' batch sizes."""
+    net, k = task.network, task.n_inputs
+    per_draw = 8 * k * 5 * (sum(net.fan_in) + 1) + 16 * k * k
+    match engine:
+        case "matrix_free":
+            return max(128 * MiB, 2 * per_draw)
+        case "dense":
+            return 3 * max(128 * MiB, 8 * net.n_parameters + per_draw)
+    return 16 * MiB

@@ -1,0 +1,29 @@
+"""Datasets -> figures: SVG, PDF and PNG, readable in print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ntkpipe import layout, store
+from ntkpipe.plan import Study
+
+
+def run(study: Study) -> None:
+    """Draw every figure of a study into ``<folder>/figures``."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from ntkpipe.figures import gram, initialization, style
+
+    drawers = {**initialization.FIGURES, **gram.FIGURES}
+    names = layout.figure_names(study)
+    needed = {"moments", "fits", *(["gram"] if study.is_gram else []), *(["sums"] if study.shards else [])}
+    data = {name: store.read_rows(Path(study.folder) / f"{name}.zarr") for name in needed}
+    folder = Path(study.folder) / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    with style.applied():
+        for name in names:
+            figure = drawers[name](data)
+            for ext in layout.FORMATS:
+                style.save(figure, folder / f"{name}.{ext}")
+            matplotlib.pyplot.close(figure)

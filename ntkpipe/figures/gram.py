@@ -1,0 +1,100 @@
+"""Figures of Gram matrices: K(x, x') against angle, and the spectrum's ends against beta."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.lines import Line2D
+
+from ntkpipe.figures import style
+from ntkpipe.figures.initialization import Data
+
+_MARKERS = {"matrix_free": "o", "dense": "x"}
+
+
+def _engine_handles(engines) -> list[Line2D]:
+    return [
+        Line2D([], [], linestyle="", marker=_MARKERS.get(e, "o"), color="0.3", markersize=4, label=f"engine {e}")
+        for e in engines
+    ]
+
+
+def gram_angle(data: Data):
+    """Mean of K(x, x') over E[K(x, x)], and relative standard deviation, against angle."""
+    gram = data["gram"].load()
+    widths = sorted(set(gram.width.values))
+    betas = sorted(set(gram.beta.values))
+    colours = dict(zip(betas, sns.color_palette("flare", len(betas)), strict=True))
+    figure, axes = plt.subplots(
+        2, len(widths), figsize=(1.6 + 2.7 * len(widths), 5.0), sharex=True, sharey="row", squeeze=False
+    )
+    degrees = np.degrees(gram.angle.values)
+    engines = list(dict.fromkeys(gram.engine.values))
+    for column, width in enumerate(widths):
+        for cell in np.flatnonzero(gram.width.values == width):
+            row = gram.isel(cell=cell)
+            colour, engine = colours[float(row.beta)], str(row.engine.values)
+            marker, shift = _MARKERS.get(engine, "o"), 2.0 * engines.index(engine)
+            top, base = axes[0, column], float(row.ntk_mean[0])
+            errors = [row.ntk_mean - row.ntk_mean_low, row.ntk_mean_high - row.ntk_mean]
+            top.errorbar(
+                degrees + shift, row.ntk_mean / base, yerr=[e.values / base for e in errors],
+                fmt=marker, color=colour, markersize=3.5, linewidth=0.9,
+            )
+            top.plot(degrees, row.ntk_mean / base, color=colour, linewidth=0.6)
+            spread, low, high = (
+                np.sqrt(np.maximum(row[f"ntk_variance{end}"], 0)) / np.abs(row.ntk_mean) for end in ("", "_low", "_high")
+            )
+            bottom = axes[1, column]
+            bottom.errorbar(
+                degrees + shift, spread, yerr=[(spread - low).values, (high - spread).values],
+                fmt=marker, color=colour, markersize=3.5, linewidth=0.9,
+            )
+            bottom.plot(degrees, spread, color=colour, linewidth=0.6)
+        axes[0, column].set_title(f"width {width}")
+        axes[1, column].set_xlabel("angle between x and x' (degrees)")
+        axes[1, column].set_xticks([0, 45, 90, 135, 180])
+    axes[0, 0].set_ylabel(r"$E[K(x,x')]\,/\,E[K(x,x)]$")
+    axes[1, 0].set_ylabel(r"relative s.d. of $K(x,x')$")
+    handles = [Line2D([], [], color=c, label=rf"$\beta$ = {b:g}") for b, c in colours.items()]
+    figure.legend(handles=[*handles, *_engine_handles(engines)], loc="outside right center", fontsize=7.5)
+    return figure
+
+
+def gram_spectrum(data: Data):
+    """Median smallest eigenvalue and condition number against beta, with 5-95 % bands over networks."""
+    gram = data["gram"].load()
+    colours = style.palette(set(gram.width.values))
+    figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.2))
+    engines = list(dict.fromkeys(gram.engine.values))
+    panels = (("min_eigenvalue", "smallest eigenvalue of the Gram matrix"), ("condition", "condition number"))
+    for axis, (name, text) in zip(axes, panels, strict=True):
+        for width, colour in colours.items():
+            for engine in engines:
+                chosen = (gram.width.values == width) & (gram.engine.values == engine)
+                part = gram.isel(cell=np.flatnonzero(chosen)).sortby("beta")
+                if not part.sizes["cell"]:
+                    continue
+                shift = 1 + 0.03 * engines.index(engine)
+                y, low, high = (part[f"{name}_median{end}"].values for end in ("", "_low", "_high"))
+                axis.errorbar(
+                    part.beta * shift, y, yerr=[y - low, high - y], fmt=_MARKERS.get(engine, "o"),
+                    color=colour, markersize=4, linewidth=1.0,
+                )
+                if engine == engines[0]:
+                    axis.plot(part.beta, y, color=colour, linewidth=0.8)
+                    axis.fill_between(part.beta, part[f"{name}_p05"], part[f"{name}_p95"], color=colour, alpha=0.12)
+        axis.set(xscale="log", yscale="log", xlabel=r"$\beta$ = depth/width", ylabel=text)
+        style.readable_log(axis.yaxis)
+        style.readable_log(axis.xaxis)
+        ticks = sorted(set(gram.beta.values))
+        axis.set_xticks(ticks, [f"{b:g}" for b in ticks])
+    handles = [
+        Line2D([], [], color=c, marker="o", markersize=4, label=f"width {w}: median, 5-95 % band") for w, c in colours.items()
+    ]
+    figure.legend(handles=[*handles, *_engine_handles(engines)], loc="outside right center", fontsize=7.5)
+    return figure
+
+
+FIGURES = {"gram_angle": gram_angle, "gram_spectrum": gram_spectrum}

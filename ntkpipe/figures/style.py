@@ -1,0 +1,63 @@
+"""One look for all figures."""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+LIMIT = {"color": "black", "linewidth": 1.3, "linestyle": "--"}
+HANIN_NICA = {"color": "0.45", "linewidth": 1.3, "linestyle": ":"}
+BIASES = {"none": "no biases", "zero": "trained biases, start at 0", "normal": "random biases"}
+
+
+@contextmanager
+def applied():
+    """Seaborn's ticks style at paper size; deterministic SVG ids; text stays text."""
+    rc = {
+        "figure.constrained_layout.use": True,
+        "svg.hashsalt": "ntkpipe",
+        "svg.fonttype": "none",
+        "pdf.fonttype": 42,
+        "savefig.dpi": 160,
+        "axes.grid": True,
+        "grid.linewidth": 0.4,
+        "grid.color": "0.88",
+        "legend.frameon": False,
+        "font.size": 9,
+        "mathtext.fontset": "dejavusans",
+    }
+    with sns.axes_style("ticks"), sns.plotting_context("paper"), plt.rc_context(rc):
+        yield
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Save without the time of day, so that equal figures are equal files."""
+    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {"Software": None}}[path.suffix]
+    figure.savefig(path, metadata=metadata)
+
+
+def palette(values) -> dict:
+    """A colour for each value of an ordered quantity (width), light to dark avoided at both ends."""
+    values = sorted(values)
+    colours = sns.color_palette("viridis", n_colors=len(values) + 1)[: len(values)]
+    return dict(zip(values, colours, strict=True))
+
+
+def readable_log(axis) -> None:
+    """Log axis with plain numbers up to 1000 and powers beyond."""
+
+    def text(value: float, _position) -> str:
+        if 1e-3 < value < 1e4:
+            return f"{value:g}"
+        exponent = round(math.log10(value))
+        return f"$10^{{{exponent}}}$"
+
+    axis.set_major_locator(LogLocator(base=10, numticks=12))
+    axis.set_major_formatter(FuncFormatter(text))
+    axis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,122 @@
+"""What the workflow makes, by name: the bridge between a plan and the Snakemake rules.
+
+Light to import: the Snakefile is parsed anew by every cluster job.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ntkpipe import config as configuration
+from ntkpipe import plan as planning
+from ntkpipe.engines import catalogue
+from ntkpipe.plan import Job, Plan, Study
+from ntkpipe.provenance import source_hash
+
+FORMATS = ("svg", "pdf", "png")
+
+
+def plan_from(tree: dict[str, Any], files: list[str]) -> Plan:
+    """The plan of the config that Snakemake has merged from files and the command line.
+
+    Raises
+    ------
+    ConfigError: anything in it is wrong.
+    """
+    source = str(files[-1]) if files else "config"
+    for file in files:  # Snakemake's own loader keeps the last of two equal keys silently
+        configuration.read_tree(file)
+    return planning.make(configuration.parse(dict(tree), source), source)
+
+
+def write_resolved(plan: Plan) -> str:
+    """Write the merged config to ``<results>/config.yaml``, where every step reads it."""
+    path = Path(plan.config.results) / "config.yaml"
+    text = yaml.safe_dump(plan.config.model_dump(mode="json", exclude_none=True), sort_keys=False)
+    if not path.exists() or path.read_text() != text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".config.{uuid.uuid4().hex}.tmp")
+        temporary.write_text(text)
+        os.replace(temporary, path)
+    return str(path)
+
+
+def code(*modules: str) -> str:
+    """Hash of the code of a step; changed code reruns the step."""
+    return source_hash(*modules)
+
+
+def sample_code(job: Job) -> str:
+    """Hash of the code that a sampling job runs."""
+    samplers = {catalogue.sampler_name(s.cell.engine, s.cell.sampling) for s in job.shards}
+    return source_hash("ntkpipe.sampling", *(f"ntkpipe.engines.{name}" for name in sorted(samplers)))
+
+
+def settings(study: Study) -> str:
+    """What of a study's config the steps after sampling depend on."""
+    return json.dumps(study.config.model_dump(mode="json"), sort_keys=True)
+
+
+def minutes(seconds: float) -> int:
+    """Wall-time limit of a job: three times the cost model's, at least ten minutes."""
+    return max(10, ceil(3 * seconds / 60))
+
+
+def first_study(plan: Plan) -> str:
+    """The study that runs first, so that the main figure comes first."""
+    return next(iter(plan.studies))
+
+
+def sums_of(study: Study) -> list[str]:
+    """What the analysis reads."""
+    return [f"{study.folder}/sums.zarr", f"{study.folder}/sums.zarr.sha256"] if study.shards else []
+
+
+def analysed(study: Study) -> list[str]:
+    """What figures and tables read."""
+    names = ["moments", "fits", *(["gram"] if study.is_gram else [])]
+    return [f"{study.folder}/{name}.zarr" for name in names] + sums_of(study)[:1]
+
+
+def figure_names(study: Study) -> list[str]:
+    """Figures of a study."""
+    if study.is_gram:
+        return ["gram_angle", "gram_spectrum", "s2"]
+    return ["s2", "s2_ratio", "slopes", "typical", *(["tails"] if study.shards else [])]
+
+
+def table_names(study: Study) -> list[str]:
+    """Tables of a study."""
+    return ["moments", "fits", *(["gram"] if study.is_gram else [])]
+
+
+def shown(study: Study) -> list[tuple[str, str]]:
+    """(caption name, file) of what ``snakemake --report`` shows."""
+    figures = [(name, f"{study.folder}/figures/{name}.svg") for name in figure_names(study)]
+    tables = [(f"table_{name}", f"{study.folder}/tables/{name}.html") for name in table_names(study)]
+    return figures + tables
+
+
+def caption(name: str) -> str:
+    """The caption of a figure or table, for Snakemake's report and for ours."""
+    return str(Path(__file__).parent / "captions" / f"{name}.rst")
+
+
+def files(study: Study) -> list[str]:
+    """The other formats of figures and tables."""
+    figures = [f"{study.folder}/figures/{n}.{ext}" for n in figure_names(study) for ext in FORMATS[1:]]
+    tables = [f"{study.folder}/tables/{n}.{ext}" for n in table_names(study) for ext in ("csv", "tex")]
+    return figures + tables
+
+
+def report_inputs(study: Study) -> list[str]:
+    """What the report reads, and what a run is to leave behind."""
+    samples = [f"{study.folder}/samples.zarr"] if study.keeps_draws else []
+    return analysed(study) + samples + [path for _, path in shown(study)] + files(study)

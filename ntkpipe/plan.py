@@ -1,0 +1,344 @@
+"""From a validated config to cells, shards and jobs; the only maker of random streams.
+
+A *cell* is one point of a study's grid. Its draws are cut into *shards* (one file each, whole
+quanta of 1024 draws), and shards are packed into *jobs* by the engines' cost model. A shard
+depends on its own cell only: extending a grid changes no existing shard.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from itertools import product
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from ntkpipe import inputs
+from ntkpipe.config import Config, GridConfig, StudyConfig
+from ntkpipe.engines import catalogue
+from ntkpipe.errors import ConfigError
+from ntkpipe.networks import Network
+from ntkpipe.streams import QUANTUM, Stream
+
+SHARD_SECONDS = 30.0
+SHARD_BYTES = 64 * 2**20
+JOB_OVERHEAD_SECONDS = 1.2
+
+_NETWORK_AXES = ("activation", "parametrization", "bias_init", "sigma_w", "sigma_v", "sigma_b")
+_STUDY_AXES = ("engine", "sampling")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of a grid: a network, how it is drawn, and its coordinates in the datasets."""
+
+    study: str
+    network: Network
+    engine: str
+    sampling: str
+    precision: str
+    inputs_text: str
+    n_inputs: int
+    seeds: int
+    coords: dict[str, Any] = field(compare=False)
+
+    @property
+    def text(self) -> str:
+        """Canonical text of everything that the law and the numbers of the draws depend on."""
+        parts = {
+            "network": {name: getattr(self.network, name) for name in self.network.__dataclass_fields__},
+            "engine": self.engine,
+            "sampling": self.sampling,
+            "precision": self.precision,
+            "inputs": self.inputs_text,
+        }
+        return json.dumps(parts, sort_keys=True, separators=(",", ":"))
+
+    @property
+    def name(self) -> str:
+        """File-name stem: depth and width to read, a hash to tell apart."""
+        widths = sorted(set(self.network.widths)) or [0]
+        width = str(widths[0]) if len(widths) == 1 else f"{widths[0]}to{widths[-1]}"
+        digest = hashlib.sha256(self.text.encode()).hexdigest()[:10]
+        return f"depth{self.network.depth}-width{width}-{digest}"
+
+    @property
+    def task(self) -> catalogue.Task:
+        """What the engine is asked to do."""
+        return catalogue.Task(self.network, self.n_inputs, self.precision, self.sampling)
+
+    @property
+    def seconds(self) -> float:
+        """Expected core-seconds of all draws."""
+        if self.engine == "exact":
+            return 0.0
+        return catalogue.seconds_to_start(self.engine) + self.seeds * catalogue.seconds_per_draw(self.engine, self.task)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Draws start..stop of one cell; one file."""
+
+    study: str
+    cell: Cell
+    start: int
+    stop: int
+    path: str
+
+    @property
+    def seconds(self) -> float:
+        """Expected core-seconds."""
+        return self.cell.seconds * (self.stop - self.start) / self.cell.seeds
+
+
+@dataclass(frozen=True)
+class Job:
+    """Shards that one process makes."""
+
+    study: str
+    number: int
+    shards: tuple[Shard, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Expected core-seconds, start-up included."""
+        return JOB_OVERHEAD_SECONDS + sum(shard.seconds for shard in self.shards)
+
+    @property
+    def memory_mb(self) -> int:
+        """Peak memory to ask of a scheduler."""
+        need = max(catalogue.bytes_needed(s.cell.engine, s.cell.task) + _shard_bytes(s) * 4 for s in self.shards)
+        return 600 + ceil(need / 2**20)
+
+    @property
+    def paths(self) -> list[str]:
+        """Files that the job writes."""
+        return [shard.path for shard in self.shards]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study as planned: its config, cells, shards, jobs, and what the grid had to leave out."""
+
+    name: str
+    config: StudyConfig
+    folder: str
+    cells: tuple[Cell, ...]
+    shards: tuple[Shard, ...]
+    jobs: tuple[Job, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def keeps_draws(self) -> bool:
+        """Whether there is a ``samples`` dataset."""
+        return self.config.keep != "moments" and bool(self.shards)
+
+    @property
+    def is_gram(self) -> bool:
+        """Whether whole Gram matrices are drawn."""
+        return self.config.inputs.keep == "gram" and self.cells[0].n_inputs > 1
+
+    def stream(self, cell: Cell) -> Stream:
+        """The random stream of a cell."""
+        return Stream(self.config.seed, cell.text)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All studies of a config."""
+
+    config: Config
+    studies: dict[str, Study]
+
+    def shard(self, path: str) -> tuple[Study, Shard]:
+        """The study and shard of a file.
+
+        Raises
+        ------
+        ConfigError: no shard of this config has that path.
+        """
+        for study in self.studies.values():
+            for shard in study.shards:
+                if shard.path == path:
+                    return study, shard
+        raise ConfigError("sample", "given shard paths that belong to the config", path)
+
+
+def make(config: Config, source: str = "config") -> Plan:
+    """Expand a config into a plan, checking what only the whole can show.
+
+    Raises
+    ------
+    ConfigError: duplicate cells, an engine that cannot do what is asked, a bad data file, a
+        memory need beyond the machine, an empty grid.
+    """
+    studies = {}
+    for name, study in config.studies.items():
+        studies[name] = _study(name, study, config, f"{source}: studies.{name}")
+    return Plan(config, studies)
+
+
+def _study(name: str, study: StudyConfig, config: Config, path: str) -> Study:
+    n_inputs, dim = inputs.shape(study.inputs, f"{path}.inputs")
+    text = json.dumps([study.inputs.model_dump(), study.seed, inputs.fingerprint(study.inputs)], sort_keys=True)
+    cells: list[Cell] = []
+    notes: list[str] = []
+    seen: dict[str, str] = {}
+    for number, grid in enumerate(study.grid):
+        where = f"{path}.grid" if len(study.grid) == 1 else f"{path}.grid.{number}"
+        for widths, axes in _expand(grid, notes, where):
+            cell = _cell(name, study, widths, axes, (n_inputs, dim, text), path)
+            here = f"{', '.join(f'{k} {v}' for k, v in cell.coords.items())} ({where})"
+            if cell.text in seen:
+                raise ConfigError(where, "a grid without duplicate cells", f"{here}, a copy of {seen[cell.text]}")
+            seen[cell.text] = here
+            _check_memory(cell, config, path)
+            cells.append(cell)
+    if not cells:
+        raise ConfigError(f"{path}.grid", "a grid with at least one cell", "; ".join(notes))
+    folder = str(Path(config.results) / name)
+    shards = tuple(shard for cell in cells for shard in _shards(cell, study, folder))
+    return Study(name, study, folder, tuple(cells), shards, _jobs(name, shards, config), tuple(notes))
+
+
+def _expand(grid: GridConfig, notes: list[str], where: str):
+    """(hidden widths, other axes) of every cell of one grid, in order."""
+    names = [axis for axis in (*_NETWORK_AXES, *_STUDY_AXES) if getattr(grid, axis) is not None]
+    for values in product(*(getattr(grid, axis) for axis in names)):
+        axes = dict(zip(names, values, strict=True))
+        if grid.widths is not None:
+            for widths in grid.widths:
+                yield widths, axes
+            continue
+        for width in grid.width:
+            for depth in grid.depth if grid.depth is not None else _derived_depths(grid, width, notes, where):
+                yield (width,) * depth, axes
+
+
+def _derived_depths(grid: GridConfig, width: int, notes: list[str], where: str) -> list[int]:
+    """depth = round(beta * width), at least 1, at most max_depth, each once; what is left out is noted."""
+    depths: list[int] = []
+    for beta in grid.beta:
+        depth = round(beta * width)
+        if depth < 1:
+            reason = "needs less than one layer"
+        elif grid.max_depth is not None and depth > grid.max_depth:
+            reason = f"needs depth {depth} > max_depth {grid.max_depth}"
+        elif depth in depths:
+            reason = f"rounds to depth {depth}, which is there already"
+        else:
+            depths.append(depth)
+            continue
+        note = f"{where}: beta {beta:g} at width {width} {reason}: left out"
+        if note not in notes:
+            notes.append(note)
+    return depths
+
+
+def _cell(name: str, study: StudyConfig, widths, axes: dict[str, Any], what: tuple[int, int, str], path: str) -> Cell:
+    n_inputs, dim, text = what
+    settings = study.network.model_dump() | {k: v for k, v in axes.items() if k in _NETWORK_AXES}
+    network = Network(input_dim=dim, widths=tuple(widths), **settings)
+    sampling = axes.get("sampling", study.sampling)
+    engine = axes.get("engine", study.engine)
+    task = catalogue.Task(network, n_inputs, study.precision, sampling)
+    if engine == "auto":
+        engine = "scalar" if sampling == "guided" else catalogue.choose(task)
+    if (wrong := catalogue.refuse(engine, task)) is not None:
+        key, must, was = wrong
+        raise ConfigError(f"{path}.{key}", must, was)
+    coords = {
+        "depth": network.depth,
+        "width": widths[0] if len(set(widths)) == 1 else 0,
+        "widths": "x".join(map(str, widths)) if len(set(widths)) > 1 else f"{widths[0]}^{len(widths)}" if widths else "",
+        "beta": network.beta,
+        **{axis: settings[axis] for axis in ("activation", "parametrization", "bias_init", "sigma_b")},
+        **{axis: settings[axis] for axis in ("sigma_w", "sigma_v") if axis in axes},
+        "engine": engine,
+        "sampling": sampling,
+    }
+    return Cell(name, network, engine, sampling, study.precision, text, n_inputs, study.seeds, coords)
+
+
+def _check_memory(cell: Cell, config: Config, path: str) -> None:
+    import psutil
+
+    limit = psutil.virtual_memory().total if config.execution.memory_gib is None else config.execution.memory_gib * 2**30
+    need = catalogue.bytes_needed(cell.engine, cell.task)
+    if need > limit:
+        raise ConfigError(
+            f"{path}.grid",
+            f"cells that fit in {limit / 2**30:.1f} GiB (execution.memory_gib)",
+            f"depth {cell.network.depth}, width {cell.coords['width']}, {cell.n_inputs} points "
+            f"with engine {cell.engine}, about {need / 2**30:.1f} GiB",
+        )
+
+
+def bytes_per_draw(study: StudyConfig, n_inputs: int) -> int:
+    """Stored bytes of a draw: output, weight, and K as ``keep`` says."""
+    if study.keep == "moments":
+        return 8
+    entries = n_inputs**2 if study.keep == "full" and study.inputs.keep == "gram" else n_inputs
+    return 8 * (entries + 2 * n_inputs + 1)
+
+
+def _shard_bytes(shard: Shard) -> int:
+    k = shard.cell.n_inputs
+    return 8 * (shard.stop - shard.start) * (k * k + 2 * k + 1)
+
+
+def _shards(cell: Cell, study: StudyConfig, folder: str) -> list[Shard]:
+    if cell.engine == "exact":
+        return []
+    per_quantum = QUANTUM * catalogue.seconds_per_draw(cell.engine, cell.task)
+    by_time = SHARD_SECONDS / per_quantum
+    by_size = SHARD_BYTES / (QUANTUM * bytes_per_draw(study, cell.n_inputs))
+    step = QUANTUM * max(1, int(min(by_time, by_size)))
+    bounds = [(first, min(first + step, cell.seeds)) for first in range(0, cell.seeds, step)]
+    stem = f"{folder}/shards/{cell.name}-{study.keep}"
+    return [Shard(cell.study, cell, a, b, f"{stem}-draws{a:09d}to{b:09d}.zarr.zip") for a, b in bounds]
+
+
+def _jobs(name: str, shards: tuple[Shard, ...], config: Config) -> tuple[Job, ...]:
+    """Pack shards in plan order, one engine a job, up to ``execution.job_seconds`` each."""
+    packs: list[list[Shard]] = []
+    load = 0.0
+    for shard in shards:
+        full = load + shard.seconds > config.execution.job_seconds
+        if not packs or full or packs[-1][-1].cell.engine != shard.cell.engine:
+            packs.append([])
+            load = 0.0
+        packs[-1].append(shard)
+        load += shard.seconds
+    return tuple(Job(name, number, tuple(pack)) for number, pack in enumerate(packs))
+
+
+def summary(plan: Plan, cores: int) -> str:
+    """The dry plan: cells, jobs, draws, expected time, memory and disk, and what was left out."""
+    header = f"{'study':<24}{'cells':>6}{'jobs':>6}{'draws':>12}{'core-time':>11}{'memory':>10}{'disk':>10}"
+    lines = [header, "-" * len(header)]
+    total = 0.0
+    for study in plan.studies.values():
+        seconds = sum(job.seconds for job in study.jobs)
+        total += seconds
+        draws = sum(shard.stop - shard.start for shard in study.shards)
+        disk = draws * bytes_per_draw(study.config, study.cells[0].n_inputs)
+        memory = max((job.memory_mb for job in study.jobs), default=0)
+        lines.append(
+            f"{study.name:<24}{len(study.cells):>6}{len(study.jobs):>6}{draws:>12.3g}"
+            f"{duration(seconds):>11}{memory:>7} MB{disk / 2**20:>7.0f} MB"
+        )
+    lines.append(f"about {duration(total / cores)} of sampling on {cores} cores, then analysis, figures and report")
+    lines += [f"note: {note}" for study in plan.studies.values() for note in study.notes]
+    return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a short human text."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"

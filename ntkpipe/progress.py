@@ -1,0 +1,34 @@
+"""How far a run is, read off the shards that exist: works locally, on a cluster, after a kill."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from ntkpipe.plan import Plan, duration
+
+_RECENT = 120.0
+
+
+def line(plan: Plan) -> str:
+    """One line: shards and draws done, draws per second over the last two minutes, time left."""
+    now, done, total = time.time(), 0, 0
+    n_done = n_shards = draws_done = draws = 0
+    recent_seconds, recent_draws, oldest = 0.0, 0, now
+    for study in plan.studies.values():
+        for shard in study.shards:
+            size = shard.stop - shard.start
+            n_shards, draws, total = n_shards + 1, draws + size, total + shard.seconds
+            try:
+                made = os.stat(shard.path).st_mtime
+            except FileNotFoundError:
+                continue
+            n_done, draws_done, done = n_done + 1, draws_done + size, done + shard.seconds
+            if now - made < _RECENT:
+                recent_draws, recent_seconds, oldest = recent_draws + size, recent_seconds + shard.seconds, min(oldest, made)
+    elapsed = max(now - oldest, 1.0)
+    speed = recent_seconds / elapsed  # planned core-seconds done per second
+    left = f"about {duration((total - done) / speed)} left" if speed > 0 and n_done < n_shards else ""
+    rate = f"{recent_draws / elapsed:.3g} draws/s" if recent_draws else ""
+    parts = [f"shards {n_done}/{n_shards}", f"draws {draws_done:.3g}/{draws:.3g}", rate, left]
+    return "sampling: " + ", ".join(part for part in parts if part)

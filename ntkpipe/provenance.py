@@ -1,0 +1,101 @@
+"""Where a dataset comes from: source hashes, versions, git commit, config."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import platform
+import subprocess
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+_PACKAGE = Path(__file__).parent
+_STATED = ("ntkpipe", "jax", "jaxlib", "numpy", "scipy", "xarray", "zarr", "dask", "snakemake")
+
+
+@lru_cache(maxsize=None)
+def source_hash(*modules: str) -> str:
+    """Hash of the code of modules of this package and of what they import from it.
+
+    Comments and layout do not count. Snakemake compares it, so that changed code reruns what
+    it changed and nothing else.
+    """
+    digest = hashlib.sha256()
+    for name, text in sorted(_closure(modules).items()):
+        digest.update(f"{name}\n{text}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _closure(modules: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        file = _file_of(name)
+        if file is None:
+            continue
+        tree = ast.parse(file.read_text())
+        tree.body = [node for node in tree.body if not _is_typing_only(node)]
+        found[name] = ast.dump(tree)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ntkpipe"):
+                waiting.append(node.module)
+                waiting += [f"{node.module}.{alias.name}" for alias in node.names]
+            elif isinstance(node, ast.Import):
+                waiting += [alias.name for alias in node.names if alias.name.startswith("ntkpipe.")]
+    return found
+
+
+def _is_typing_only(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def _file_of(module: str) -> Path | None:
+    base = _PACKAGE.joinpath(*module.split(".")[1:])
+    for candidate in (base.parent / f"{base.name}.py", base / "__init__.py"):
+        if module != "ntkpipe" and candidate.is_file():
+            return candidate
+    return None
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that the numbers depend on."""
+    stated = {name: importlib.metadata.version(name) for name in _STATED}
+    return {"python": platform.python_version(), **stated}
+
+
+def git_commit() -> str:
+    """Commit of the source tree, with ``-dirty`` where it is changed; ``unknown`` outside git."""
+    command = ["git", "-C", str(_PACKAGE), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def config_hash(tree: dict[str, Any]) -> str:
+    """sha256 of a resolved config."""
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+
+
+def attributes(study_config: Any, name: str) -> dict[str, Any]:
+    """Attributes of every public dataset."""
+    tree = study_config.model_dump(mode="json")
+    return {
+        "study": name,
+        "config": tree,
+        "config_sha256": config_hash(tree),
+        "versions": versions(),
+        "git_commit": git_commit(),
+        "backend": "cpu (NumPy); dense: jax default backend",
+        "dtype": study_config.precision,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "conventions": "depth = hidden layers; beta = sum of 1/width over hidden layers",
+    }

@@ -1,0 +1,78 @@
+"""Datasets -> tables: CSV for machines, HTML for the report, booktabs LaTeX for papers."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from ntkpipe import layout, store
+from ntkpipe.plan import Study
+
+COLUMNS = {
+    "moments": [
+        "depth", "width", "widths", "beta", "bias_init", "engine", "sampling", "n_samples", "ntk_mean", "ntk_mean_exact",
+        "s2", "s2_low", "s2_high", "s2_exact", "s2_z", "s2_limit", "log_ntk_mean", "ess", "tail_share", "dead_fraction",
+        "undersampled",
+    ],
+    "fits": [
+        "quantity", "width", "bias_init", "method", "estimate", "low", "high", "reference", "limit", "beta_min",
+        "beta_max", "n_cells",
+    ],
+    "gram": [
+        "depth", "width", "beta", "engine", "min_eigenvalue_median", "min_eigenvalue_median_low",
+        "min_eigenvalue_median_high", "condition_median", "condition_median_low", "condition_median_high",
+        "singular_fraction", "undersampled",
+    ],
+}  # fmt: skip
+
+
+def run(study: Study) -> None:
+    """Write every table of a study into ``<folder>/tables``."""
+    folder = Path(study.folder) / "tables"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in layout.table_names(study):
+        frame = load(study, name)
+        frame.to_csv(folder / f"{name}.csv", index=False)
+        short = frame[COLUMNS[name]]
+        (folder / f"{name}.html").write_text(html(short, f"{study.name}: {name}"))
+        (folder / f"{name}.tex").write_text(latex(short, f"{study.name}: {name}"))
+
+
+def load(study: Study, name: str) -> pd.DataFrame:
+    """A dataset as one row a cell or fit; variables with further dims are left to the dataset."""
+    dataset = store.read_rows(Path(study.folder) / f"{name}.zarr")
+    rows = "fit" if "fit" in dataset.dims else "cell"
+    return dataset.drop_dims([dim for dim in dataset.dims if dim != rows]).to_dataframe().reset_index(drop=True)
+
+
+def number(value: object) -> str:
+    """Four significant digits; nothing for NaN."""
+    if isinstance(value, float):
+        return "" if value != value else f"{value:.4g}"
+    return str(value)
+
+
+def html(frame: pd.DataFrame, title: str) -> str:
+    """A table as a small page of its own."""
+    body = frame.map(number).to_html(index=False, border=0, escape=True)
+    style = (
+        "body{font:14px system-ui,sans-serif;margin:1.5em}table{border-collapse:collapse}"
+        "th,td{padding:.25em .7em;text-align:right;border-bottom:1px solid #ddd}th{border-bottom:2px solid #333}"
+    )
+    return f"<!doctype html><meta charset='utf-8'><title>{title}</title><style>{style}</style><h1>{title}</h1>{body}"
+
+
+def latex(frame: pd.DataFrame, caption: str) -> str:
+    """A booktabs table; needs ``\\usepackage{booktabs}``."""
+    lines = [" & ".join(_escape(column) for column in frame.columns) + r" \\", r"\midrule"]
+    lines += [" & ".join(_escape(number(value)) for value in row) + r" \\" for row in frame.itertuples(index=False)]
+    columns = "r" * len(frame.columns)
+    body = "\n".join(lines)
+    head = rf"\begin{{table}}" + "\n" + rf"\caption{{{_escape(caption)}}}" + "\n"
+    return head + rf"\begin{{tabular}}{{{columns}}}" + f"\n\\toprule\n{body}\n\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
+
+
+def _escape(text: str) -> str:
+    return re.sub(r"([_%&#$])", r"\\\1", text).replace("^", r"\textasciicircum{}")

@@ -1,0 +1,37 @@
+rule analyse:
+    input:
+        lambda wildcards: layout.sums_of(study_of(wildcards)),
+    output:
+        directory(f"{RESULTS}/{{study}}/moments.zarr"),
+        f"{RESULTS}/{{study}}/moments.zarr.sha256",
+        directory(f"{RESULTS}/{{study}}/fits.zarr"),
+        f"{RESULTS}/{{study}}/fits.zarr.sha256",
+    params:
+        code=layout.code("ntkpipe.analyse"),
+        settings=lambda wildcards: layout.settings(study_of(wildcards)),
+    log:
+        f"{RESULTS}/{{study}}/logs/analyse.log",
+    resources:
+        mem_mb=1500,
+        runtime=60,
+    shell:
+        "{NTKPIPE} analyse --config {CONFIG} {wildcards.study} 2>&1 | tee {log}"
+
+
+rule gram:
+    input:
+        lambda wildcards: layout.sums_of(study_of(wildcards)),
+        f"{RESULTS}/{{study}}/moments.zarr",
+    output:
+        directory(f"{RESULTS}/{{study}}/gram.zarr"),
+        f"{RESULTS}/{{study}}/gram.zarr.sha256",
+    params:
+        code=layout.code("ntkpipe.analyse"),
+        settings=lambda wildcards: layout.settings(study_of(wildcards)),
+    log:
+        f"{RESULTS}/{{study}}/logs/gram.log",
+    resources:
+        mem_mb=1500,
+        runtime=60,
+    shell:
+        "{NTKPIPE} gram --config {CONFIG} {wildcards.study} 2>&1 | tee {log}"

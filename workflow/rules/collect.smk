@@ -1,0 +1,34 @@
+rule collect_sums:
+    input:
+        lambda wildcards: [shard.path for shard in study_of(wildcards).shards],
+    output:
+        directory(f"{RESULTS}/{{study}}/sums.zarr"),
+        f"{RESULTS}/{{study}}/sums.zarr.sha256",
+    params:
+        code=layout.code("ntkpipe.collect"),
+        settings=lambda wildcards: layout.settings(study_of(wildcards)),
+    log:
+        f"{RESULTS}/{{study}}/logs/collect_sums.log",
+    resources:
+        mem_mb=1500,
+        runtime=60,
+    shell:
+        "{NTKPIPE} collect --config {CONFIG} {wildcards.study} sums 2>&1 | tee {log}"
+
+
+rule collect_samples:
+    input:
+        lambda wildcards: [shard.path for shard in study_of(wildcards).shards],
+    output:
+        directory(f"{RESULTS}/{{study}}/samples.zarr"),
+        f"{RESULTS}/{{study}}/samples.zarr.sha256",
+    params:
+        code=layout.code("ntkpipe.collect"),
+        settings=lambda wildcards: layout.settings(study_of(wildcards)),
+    log:
+        f"{RESULTS}/{{study}}/logs/collect_samples.log",
+    resources:
+        mem_mb=1500,
+        runtime=60,
+    shell:
+        "{NTKPIPE} collect --config {CONFIG} {wildcards.study} samples 2>&1 | tee {log}"

@@ -1,0 +1,24 @@
+import shlex
+import sys
+from pathlib import Path
+
+from ntkpipe import layout
+from ntkpipe.errors import UserError
+
+# Validation comes first: a bad config is one line, exit code 1, and nothing is written.
+try:
+    PLAN = layout.plan_from(config, workflow.configfiles)
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+RESULTS = PLAN.config.results
+NTKPIPE = f"{shlex.quote(sys.executable)} -m ntkpipe"
+CONFIG = layout.write_resolved(PLAN)
+
+
+wildcard_constraints:
+    study="|".join(PLAN.studies),
+
+
+def study_of(wildcards):
+    return PLAN.studies[wildcards.study]

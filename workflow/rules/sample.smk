@@ -1,0 +1,23 @@
+# One rule per planned job; a job makes several shards. `update` keeps the shards that are there:
+# the step skips valid ones, so a killed job goes on and a longer grid recomputes nothing.
+for _study in PLAN.studies.values():
+    for _job in _study.jobs:
+
+        rule:
+            name:
+                f"sample_{_study.name}_{_job.number}"
+            output:
+                update(_job.paths),
+            params:
+                code=layout.sample_code(_job),
+            log:
+                f"{_study.folder}/logs/sample_{_job.number}.log",
+            benchmark:
+                f"{_study.folder}/logs/sample_{_job.number}.tsv"
+            threads: 1
+            priority: 100 if _study.name == layout.first_study(PLAN) else 50
+            resources:
+                mem_mb=_job.memory_mb,
+                runtime=layout.minutes(_job.seconds),
+            shell:
+                "{NTKPIPE} sample --config {CONFIG} {output} 2>&1 | tee {log}"
