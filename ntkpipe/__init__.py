@@ -10,7 +10,7 @@ Heavy imports (jax, xarray, zarr) happen inside the functions that need them, so
 __version__ = "0.1.0"
 
 
-def open(path):  # noqa: A001 - the public name users expect, as in xarray
+def open(path):
     """Open a public dataset, checked against its manifest; see :func:`ntkpipe.store.open_dataset`."""
     from ntkpipe.store import open_dataset
 

@@ -156,9 +156,7 @@ def _estimates(frame: pd.DataFrame) -> list[Estimate]:
 
 def _dataset(study: Study, frame: pd.DataFrame, meaning: dict[str, tuple[str, str]]) -> xr.Dataset:
     variables = {name: ("cell", frame[name].to_numpy(), _attrs(*meaning[name])) for name in meaning}
-    dataset = xr.Dataset(
-        variables, cell_coords(list(study.cells)), provenance.attributes(study.config, study.name)
-    )
+    dataset = xr.Dataset(variables, cell_coords(list(study.cells)), provenance.attributes(study.config, study.name))
     return label(dataset)
 
 

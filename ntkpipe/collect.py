@@ -151,7 +151,9 @@ def _template(study: Study, cells, first: dict[str, Any], whole) -> tuple[xr.Dat
 def _read(study: Study, shard: Shard) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
     arrays, attrs = store.read_shard(shard.path)
     if attrs != shard_attrs(study, shard):
-        raise DamagedFile(f"shard {shard.path} was made by another config or other code; mend: delete it and run snakemake again")
+        raise DamagedFile(
+            f"shard {shard.path} was made by another config or other code; mend: delete it and run snakemake again"
+        )
     return arrays
 
 

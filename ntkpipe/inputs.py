@@ -69,7 +69,11 @@ def _from_file(config: InputsConfig, path: str) -> Float[np.ndarray, "k n0"]:
         raise ConfigError(where, "a table of points by coordinates", f"{config.path} of shape {x.shape}")
     if not np.isfinite(x).all():
         row, column = np.argwhere(~np.isfinite(x))[0]
-        raise ConfigError(where, "free of NaN and infinity", f"{config.path} with {x[row, column]} in row {row + 1}, column {column + 1}")
+        raise ConfigError(
+            where,
+            "free of NaN and infinity",
+            f"{config.path} with {x[row, column]} in row {row + 1}, column {column + 1}",
+        )
     if not np.linalg.norm(x, axis=1).all():
         raise ConfigError(where, "a table of points that are not zero", f"{config.path} with a zero row")
     if config.points is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import uuid
 from math import ceil
 from pathlib import Path
@@ -34,6 +35,14 @@ def plan_from(tree: dict[str, Any], files: list[str]) -> Plan:
     for file in files:  # Snakemake's own loader keeps the last of two equal keys silently
         configuration.read_tree(file)
     return planning.make(configuration.parse(dict(tree), source), source)
+
+
+def use_this_python(checkout: str) -> None:
+    """Let the rules' ``python -m ntkpipe`` be this interpreter, and this checkout where nothing is installed."""
+    for name, value in (("PATH", str(Path(sys.executable).parent)), ("PYTHONPATH", checkout)):
+        old = os.environ.get(name, "")
+        parts = [value, old] if name == "PATH" else [old, value]
+        os.environ[name] = os.pathsep.join(filter(None, parts))
 
 
 def write_resolved(plan: Plan) -> str:

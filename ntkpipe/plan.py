@@ -252,7 +252,11 @@ def _cell(name: str, study: StudyConfig, widths, axes: dict[str, Any], what: tup
     coords = {
         "depth": network.depth,
         "width": widths[0] if len(set(widths)) == 1 else 0,
-        "widths": "x".join(map(str, widths)) if len(set(widths)) > 1 else f"{widths[0]}^{len(widths)}" if widths else "",
+        "widths": "x".join(map(str, widths))
+        if len(set(widths)) > 1
+        else f"{widths[0]}^{len(widths)}"
+        if widths
+        else "",
         "beta": network.beta,
         **{axis: settings[axis] for axis in ("activation", "parametrization", "bias_init", "sigma_b")},
         **{axis: settings[axis] for axis in ("sigma_w", "sigma_v") if axis in axes},
@@ -265,7 +269,9 @@ def _cell(name: str, study: StudyConfig, widths, axes: dict[str, Any], what: tup
 def _check_memory(cell: Cell, config: Config, path: str) -> None:
     import psutil
 
-    limit = psutil.virtual_memory().total if config.execution.memory_gib is None else config.execution.memory_gib * 2**30
+    limit = (
+        psutil.virtual_memory().total if config.execution.memory_gib is None else config.execution.memory_gib * 2**30
+    )
     need = catalogue.bytes_needed(cell.engine, cell.task)
     if need > limit:
         raise ConfigError(
@@ -279,7 +285,7 @@ def _check_memory(cell: Cell, config: Config, path: str) -> None:
 def bytes_per_draw(study: StudyConfig, n_inputs: int) -> int:
     """Stored bytes of a draw: output, weight, and K as ``keep`` says."""
     if study.keep == "moments":
-        return 8
+        return 2
     entries = n_inputs**2 if study.keep == "full" and study.inputs.keep == "gram" else n_inputs
     return 8 * (entries + 2 * n_inputs + 1)
 

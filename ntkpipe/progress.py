@@ -25,7 +25,11 @@ def line(plan: Plan) -> str:
                 continue
             n_done, draws_done, done = n_done + 1, draws_done + size, done + shard.seconds
             if now - made < _RECENT:
-                recent_draws, recent_seconds, oldest = recent_draws + size, recent_seconds + shard.seconds, min(oldest, made)
+                recent_draws, recent_seconds, oldest = (
+                    recent_draws + size,
+                    recent_seconds + shard.seconds,
+                    min(oldest, made),
+                )
     elapsed = max(now - oldest, 1.0)
     speed = recent_seconds / elapsed  # planned core-seconds done per second
     left = f"about {duration((total - done) / speed)} left" if speed > 0 and n_done < n_shards else ""

@@ -10,15 +10,17 @@ import json
 import platform
 import subprocess
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ntkpipe import __version__
+
 _PACKAGE = Path(__file__).parent
-_STATED = ("ntkpipe", "jax", "jaxlib", "numpy", "scipy", "xarray", "zarr", "dask", "snakemake")
+_STATED = ("jax", "jaxlib", "numpy", "scipy", "xarray", "zarr", "dask", "snakemake")
 
 
-@lru_cache(maxsize=None)
+@cache
 def source_hash(*modules: str) -> str:
     """Hash of the code of modules of this package and of what they import from it.
 
@@ -68,7 +70,7 @@ def _file_of(module: str) -> Path | None:
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that the numbers depend on."""
     stated = {name: importlib.metadata.version(name) for name in _STATED}
-    return {"python": platform.python_version(), **stated}
+    return {"ntkpipe": __version__, "python": platform.python_version(), **stated}
 
 
 def git_commit() -> str:

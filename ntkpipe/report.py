@@ -13,31 +13,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from ntkpipe import layout, provenance, tables
 from ntkpipe.plan import Plan, Study, duration
 
-REFERENCES = {
-    "HaninNica2019": """@article{HaninNica2019,
-  title = {Finite Depth and Width Corrections to the Neural Tangent Kernel},
-  author = {Hanin, Boris and Nica, Mihai},
-  year = {2019}, eprint = {1909.05989}, archivePrefix = {arXiv}
-}""",
-    "Jacot2018": """@inproceedings{Jacot2018,
-  title = {Neural Tangent Kernel: Convergence and Generalization in Neural Networks},
-  author = {Jacot, Arthur and Gabriel, Franck and Hongler, Cl{\\'e}ment},
-  booktitle = {Advances in Neural Information Processing Systems}, year = {2018}
-}""",
-    "Lu2021": """@article{Lu2021,
-  title = {Householder Dice: A Matrix-Free Algorithm for Simulating Dynamics on Gaussian and Random Orthogonal Ensembles},
-  author = {Lu, Yue M.}, journal = {IEEE Transactions on Information Theory}, volume = {67}, year = {2021}
-}""",
-    "ZouDonner2008": """@article{ZouDonner2008,
-  title = {Construction of confidence limits about effect measures: A general approach},
-  author = {Zou, G. Y. and Donner, Allan}, journal = {Statistics in Medicine}, volume = {27}, year = {2008}
-}""",
-    "Molder2021": """@article{Molder2021,
-  title = {Sustainable data analysis with Snakemake},
-  author = {M{\\"o}lder, Felix and others}, journal = {F1000Research}, volume = {10}, year = {2021}
-}""",
-}
-
 METHODS = {
     "origin": "through the origin",
     "prefactor": "free prefactor",
@@ -61,16 +36,15 @@ def run(plan: Plan) -> str:
     environment = Environment(
         loader=PackageLoader("ntkpipe"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    methods = methods_paragraph(plan, sections)
-    bibliography = "\n\n".join(REFERENCES.values()) + "\n"
     context = {
         "title": plan.config.title,
         "sections": sections,
-        "methods": methods,
-        "bibliography": bibliography,
+        "studies": methods_context(plan, sections),
         "commit": provenance.git_commit(),
         "versions": provenance.versions(),
     }
+    context["methods"] = methods = " ".join(environment.get_template("methods.md.j2").render(context).split())
+    context["bibliography"] = bibliography = environment.get_template("references.bib").render()
     (folder / "methods.md").write_text(methods + "\n")
     (folder / "references.bib").write_text(bibliography)
     for page in ("verification", "index"):
@@ -91,8 +65,20 @@ def _section(study: Study) -> dict[str, Any]:
         "typical": typical_table(fits),
         "gram": gram_table(study),
         "undersampled": moments[moments.undersampled == 1][
-            ["depth", "width", "beta", "bias_init", "engine", "sampling", "ess", "tail_share", "s2_relative_error_exact"]
-        ].map(tables.number).to_dict("records"),
+            [
+                "depth",
+                "width",
+                "beta",
+                "bias_init",
+                "engine",
+                "sampling",
+                "ess",
+                "tail_share",
+                "s2_relative_error_exact",
+            ]
+        ]
+        .map(tables.number)
+        .to_dict("records"),
         "n_cells": len(moments),
         "n_draws": float(moments.n_samples.sum()),
         "jobs": len(study.jobs),
@@ -220,32 +206,26 @@ def agreement(moments: pd.DataFrame) -> str:
     return f"{inside} of {len(trusted)} trusted 95 % intervals hold the exact value; the largest |z| is {worst:.2f}"
 
 
-def methods_paragraph(plan: Plan, sections: list[dict[str, Any]]) -> str:
-    """A paragraph for a paper: grid, draws, estimators, versions, core-hours."""
-    versions = provenance.versions()
-    parts = []
+def methods_context(plan: Plan, sections: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the methods paragraph says of each study: grid, draws, engines, core-hours."""
+    rows = []
     for section in sections:
         study: Study = section["study"]
-        betas = [cell.network.beta for cell in study.cells]
-        widths = sorted({cell.coords["width"] for cell in study.cells})
-        engines = sorted({"guided scalar" if c.sampling == "guided" else c.engine.replace("_", "-") for c in study.cells})
-        parts.append(
-            f"Study '{study.name}' draws {study.config.seeds} independent networks in each of {len(study.cells)} cells "
-            f"(widths {', '.join(map(str, widths))}; depths {min(c.network.depth for c in study.cells)} to "
-            f"{max(c.network.depth for c in study.cells)}; beta {min(betas):.3g} to {max(betas):.3g}; "
-            f"{study.cells[0].n_inputs} input(s), n_0 = {study.cells[0].network.input_dim}) "
-            f"with the engine(s) {', '.join(engines)}, in {section['core_seconds'] / 3600:.3f} core-hours."
+        networks = [cell.network for cell in study.cells]
+        rows.append(
+            {
+                "name": study.name,
+                "seeds": study.config.seeds,
+                "n_cells": len(networks),
+                "widths": ", ".join(map(str, sorted({cell.coords["width"] for cell in study.cells}))),
+                "depths": (min(n.depth for n in networks), max(n.depth for n in networks)),
+                "betas": (min(n.beta for n in networks), max(n.beta for n in networks)),
+                "n_inputs": study.cells[0].n_inputs,
+                "input_dim": networks[0].input_dim,
+                "engines": ", ".join(
+                    sorted({"guided scalar" if c.sampling == "guided" else c.engine for c in study.cells})
+                ),
+                "core_hours": section["core_seconds"] / 3600,
+            }
         )
-    return (
-        "We measured the neural tangent kernel (Jacot et al., 2018) of fully-connected networks at initialization with "
-        f"ntkpipe {versions['ntkpipe']} (commit {provenance.git_commit()[:12]}). beta is the sum of inverse hidden widths. "
-        + " ".join(parts)
-        + " S2 = E[K^2]/E[K]^2 is the ratio of sample moments with a studentized bootstrap interval over blocks on the log scale; "
-        "cells whose exact relative standard error (or, where there is none, effective sample size) is out of tolerance are "
-        "flagged undersampled and left out of fits. Importance-sampled cells use paths guided by the moments of a network of "
-        "3/4 of the width. Exact finite-width moments come from the transfer-matrix recursion of the ReLU kernel's law; Gram "
-        "matrices are drawn matrix-free (cf. Lu, 2021). Slopes are unweighted least squares of log S2 on beta with intervals "
-        "by variance recovery (Zou & Donner, 2008), compared with exp(5 beta) (Hanin & Nica, 2019). Run with Snakemake "
-        f"{versions['snakemake']} (Moelder et al., 2021), Python {versions['python']}, NumPy {versions['numpy']}, "
-        f"JAX {versions['jax']}, xarray {versions['xarray']}, zarr {versions['zarr']}."
-    )
+    return rows

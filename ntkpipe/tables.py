@@ -12,8 +12,8 @@ from ntkpipe.plan import Study
 
 COLUMNS = {
     "moments": [
-        "depth", "width", "widths", "beta", "bias_init", "engine", "sampling", "n_samples", "ntk_mean", "ntk_mean_exact",
-        "s2", "s2_low", "s2_high", "s2_exact", "s2_z", "s2_limit", "log_ntk_mean", "ess", "tail_share", "dead_fraction",
+        "depth", "width", "widths", "beta", "bias_init", "engine", "sampling", "n_samples", "ntk_mean",
+        "ntk_mean_exact", "s2", "s2_low", "s2_high", "s2_exact", "s2_z", "s2_limit", "log_ntk_mean", "ess", "tail_share", "dead_fraction",
         "undersampled",
     ],
     "fits": [
@@ -70,8 +70,12 @@ def latex(frame: pd.DataFrame, caption: str) -> str:
     lines += [" & ".join(_escape(number(value)) for value in row) + r" \\" for row in frame.itertuples(index=False)]
     columns = "r" * len(frame.columns)
     body = "\n".join(lines)
-    head = rf"\begin{{table}}" + "\n" + rf"\caption{{{_escape(caption)}}}" + "\n"
-    return head + rf"\begin{{tabular}}{{{columns}}}" + f"\n\\toprule\n{body}\n\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
+    head = r"\begin{table}" + "\n" + rf"\caption{{{_escape(caption)}}}" + "\n"
+    return (
+        head
+        + rf"\begin{{tabular}}{{{columns}}}"
+        + f"\n\\toprule\n{body}\n\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
+    )
 
 
 def _escape(text: str) -> str:

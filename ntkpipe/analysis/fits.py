@@ -8,6 +8,7 @@ exact values of the same cells, and ``limit`` to the double-scaling curve.
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -89,7 +90,7 @@ def local_slopes(
     """d log y/d beta between neighbouring betas."""
     order = np.argsort(beta, kind="stable")
     rows = []
-    for i, j in zip(order[:-1], order[1:], strict=True):
+    for i, j in itertools.pairwise(order):
         if beta[j] - beta[i] < 1e-12:
             continue
         pair = np.array([i, j])

@@ -42,8 +42,8 @@ def log_linear(
 ) -> Estimate:
     r"""prod_c mean_c^{e_c} with a studentized bootstrap interval on the log scale.
 
-    theta = sum_c e_c log mean(column c), from block sums. One resample multiplies the blocks by multinomial weights; its standard
-    error is the delta method's, from the same weights.
+    theta = sum_c e_c log mean(column c), from block sums. One resample multiplies the
+    blocks by multinomial weights; its standard error is the delta method's, from the same weights.
 
     Parameters
     ----------
@@ -81,7 +81,9 @@ def log_linear(
     return Estimate(_exp(centre), _exp(centre - t_high * error), _exp(centre - t_low * error))
 
 
-def ratio(numerator: Float[np.ndarray, " block"], denominator: Float[np.ndarray, " block"], confidence: float) -> Estimate:
+def ratio(
+    numerator: Float[np.ndarray, " block"], denominator: Float[np.ndarray, " block"], confidence: float
+) -> Estimate:
     """mean(numerator)/mean(denominator) with Student's t over blocks; for light tails (log K, fractions)."""
     both = coarsen(np.stack([numerator, denominator], axis=1))
     total = both.sum(axis=0)

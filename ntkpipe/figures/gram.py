@@ -20,6 +20,14 @@ def _engine_handles(engines) -> list[Line2D]:
     ]
 
 
+def _scale(data: Data, row) -> float:
+    """E[K(x, x)] of a cell: exact where it is known, else measured."""
+    table = data["moments"]
+    same = (table.depth.values == int(row.depth)) & (table.widths.values == str(row.widths.values))
+    exact = table.ntk_mean_exact.values[same]
+    return float(exact[0]) if len(exact) and np.isfinite(exact[0]) else float(row.ntk_mean[0])
+
+
 def gram_angle(data: Data):
     """Mean of K(x, x') over E[K(x, x)], and relative standard deviation, against angle."""
     gram = data["gram"].load()
@@ -34,22 +42,34 @@ def gram_angle(data: Data):
     for column, width in enumerate(widths):
         for cell in np.flatnonzero(gram.width.values == width):
             row = gram.isel(cell=cell)
-            colour, engine = colours[float(row.beta)], str(row.engine.values)
+            engine = str(row.engine.values)
+            colour = (*colours[float(row.beta)], 0.3 if int(row.undersampled) else 1.0)
             marker, shift = _MARKERS.get(engine, "o"), 2.0 * engines.index(engine)
-            top, base = axes[0, column], float(row.ntk_mean[0])
+            top, base = axes[0, column], _scale(data, row)
             errors = [row.ntk_mean - row.ntk_mean_low, row.ntk_mean_high - row.ntk_mean]
             top.errorbar(
-                degrees + shift, row.ntk_mean / base, yerr=[e.values / base for e in errors],
-                fmt=marker, color=colour, markersize=3.5, linewidth=0.9,
+                degrees + shift,
+                row.ntk_mean / base,
+                yerr=[e.values / base for e in errors],
+                fmt=marker,
+                color=colour,
+                markersize=3.5,
+                linewidth=0.9,
             )
             top.plot(degrees, row.ntk_mean / base, color=colour, linewidth=0.6)
             spread, low, high = (
-                np.sqrt(np.maximum(row[f"ntk_variance{end}"], 0)) / np.abs(row.ntk_mean) for end in ("", "_low", "_high")
+                np.sqrt(np.maximum(row[f"ntk_variance{end}"], 0)) / np.abs(row.ntk_mean)
+                for end in ("", "_low", "_high")
             )
             bottom = axes[1, column]
             bottom.errorbar(
-                degrees + shift, spread, yerr=[(spread - low).values, (high - spread).values],
-                fmt=marker, color=colour, markersize=3.5, linewidth=0.9,
+                degrees + shift,
+                spread,
+                yerr=[(spread - low).values, (high - spread).values],
+                fmt=marker,
+                color=colour,
+                markersize=3.5,
+                linewidth=0.9,
             )
             bottom.plot(degrees, spread, color=colour, linewidth=0.6)
         axes[0, column].set_title(f"width {width}")
@@ -58,6 +78,8 @@ def gram_angle(data: Data):
     axes[0, 0].set_ylabel(r"$E[K(x,x')]\,/\,E[K(x,x)]$")
     axes[1, 0].set_ylabel(r"relative s.d. of $K(x,x')$")
     handles = [Line2D([], [], color=c, label=rf"$\beta$ = {b:g}") for b, c in colours.items()]
+    if (gram.undersampled.values == 1).any():
+        handles.append(Line2D([], [], color="0.3", alpha=0.3, label="pale: undersampled,\ninterval not to be trusted"))
     figure.legend(handles=[*handles, *_engine_handles(engines)], loc="outside right center", fontsize=7.5)
     return figure
 
@@ -79,8 +101,13 @@ def gram_spectrum(data: Data):
                 shift = 1 + 0.03 * engines.index(engine)
                 y, low, high = (part[f"{name}_median{end}"].values for end in ("", "_low", "_high"))
                 axis.errorbar(
-                    part.beta * shift, y, yerr=[y - low, high - y], fmt=_MARKERS.get(engine, "o"),
-                    color=colour, markersize=4, linewidth=1.0,
+                    part.beta * shift,
+                    y,
+                    yerr=[y - low, high - y],
+                    fmt=_MARKERS.get(engine, "o"),
+                    color=colour,
+                    markersize=4,
+                    linewidth=1.0,
                 )
                 if engine == engines[0]:
                     axis.plot(part.beta, y, color=colour, linewidth=0.8)
@@ -91,7 +118,8 @@ def gram_spectrum(data: Data):
         ticks = sorted(set(gram.beta.values))
         axis.set_xticks(ticks, [f"{b:g}" for b in ticks])
     handles = [
-        Line2D([], [], color=c, marker="o", markersize=4, label=f"width {w}: median, 5-95 % band") for w, c in colours.items()
+        Line2D([], [], color=c, marker="o", markersize=4, label=f"width {w}: median, 5-95 % band")
+        for w, c in colours.items()
     ]
     figure.legend(handles=[*handles, *_engine_handles(engines)], loc="outside right center", fontsize=7.5)
     return figure

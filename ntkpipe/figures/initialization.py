@@ -52,7 +52,9 @@ def _points(axis, part: pd.DataFrame, colours: dict, scale) -> None:
 
 
 def _legend(figure, colours: dict, frame: pd.DataFrame, lines: list[Line2D]) -> None:
-    handles = [Line2D([], [], color=c, marker="o", markersize=4, linewidth=1.1, label=f"width {w}") for w, c in colours.items()]
+    handles = [
+        Line2D([], [], color=c, marker="o", markersize=4, linewidth=1.1, label=f"width {w}") for w, c in colours.items()
+    ]
     if len(colours) > 0:
         kinds = [("o", "0.3", "0.3", "Monte Carlo, 95 % interval")]
         if (frame.undersampled == 1).any():

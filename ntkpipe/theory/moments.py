@@ -13,7 +13,7 @@ from math import comb, exp, expm1, inf, log, log1p, sqrt
 import numpy as np
 
 from ntkpipe.networks import Network
-from ntkpipe.theory.recursion import G, ONE, S, edges, initial_monomials, layer_moment, monomials
+from ntkpipe.theory.recursion import ONE, G, S, edges, initial_monomials, layer_moment, monomials
 
 MAX_ORDER = 4
 
@@ -83,9 +83,7 @@ def _at_reset(mono: tuple[int, ...], output_bias_gain: float) -> float:
 
 
 @lru_cache(maxsize=512)
-def _transition(
-    p: int, with_biases: bool, n: int, v_k: float, v_next: float, g_k: float, t_k: float
-) -> np.ndarray:
+def _transition(p: int, with_biases: bool, n: int, v_k: float, v_next: float, g_k: float, t_k: float) -> np.ndarray:
     """E[image of each degree-p monomial; m > 0] under one layer of width n."""
     images = edges(p, with_biases, v_k, v_next, g_k, t_k)
     matrix = np.zeros((len(images), len(images)))

@@ -19,8 +19,8 @@ down once; exact moments take its expectation, the guided sampler draws paths th
 from __future__ import annotations
 
 from fractions import Fraction
-from functools import lru_cache
-from itertools import combinations_with_replacement
+from functools import cache, lru_cache
+from itertools import combinations_with_replacement, pairwise
 from math import factorial, prod
 from typing import NamedTuple
 
@@ -41,7 +41,7 @@ class Edge(NamedTuple):
     j: int
 
 
-@lru_cache(maxsize=None)
+@cache
 def monomials(degree: int, with_biases: bool) -> tuple[Monomial, ...]:
     """All monomials of one degree in (G, F, B), or in (G, F, B, S, 1) with trained biases."""
     variables = (G, F, B, S, ONE) if with_biases else (G, F, B)
@@ -101,7 +101,7 @@ def layer_moment(n: int, i: int, j: int) -> float:
     for q in range(degree + 1):
         falling = prod(n - r for r in range(q))
         mean += Fraction(values[0] * falling, factorial(q) * 2**q)
-        values = [later - earlier for earlier, later in zip(values, values[1:], strict=False)]
+        values = [later - earlier for earlier, later in pairwise(values)]
     return float(mean - Fraction(layer_polynomial(0, i, j), 2**n))
 
 

@@ -6,16 +6,19 @@ rule analyse:
         f"{RESULTS}/{{study}}/moments.zarr.sha256",
         directory(f"{RESULTS}/{{study}}/fits.zarr"),
         f"{RESULTS}/{{study}}/fits.zarr.sha256",
-    params:
-        code=layout.code("ntkpipe.analyse"),
-        settings=lambda wildcards: layout.settings(study_of(wildcards)),
     log:
         f"{RESULTS}/{{study}}/logs/analyse.log",
+    conda:
+        "../../environment.yml"
     resources:
         mem_mb=1500,
         runtime=60,
+    params:
+        config=CONFIG,
+        code=layout.code("ntkpipe.analyse"),
+        settings=lambda wildcards: layout.settings(study_of(wildcards)),
     shell:
-        "{NTKPIPE} analyse --config {CONFIG} {wildcards.study} 2>&1 | tee {log}"
+        "python -m ntkpipe analyse --config {params.config} {wildcards.study} 2>&1 | tee {log}"
 
 
 rule gram:
@@ -25,13 +28,16 @@ rule gram:
     output:
         directory(f"{RESULTS}/{{study}}/gram.zarr"),
         f"{RESULTS}/{{study}}/gram.zarr.sha256",
-    params:
-        code=layout.code("ntkpipe.analyse"),
-        settings=lambda wildcards: layout.settings(study_of(wildcards)),
     log:
         f"{RESULTS}/{{study}}/logs/gram.log",
+    conda:
+        "../../environment.yml"
     resources:
         mem_mb=1500,
         runtime=60,
+    params:
+        config=CONFIG,
+        code=layout.code("ntkpipe.analyse"),
+        settings=lambda wildcards: layout.settings(study_of(wildcards)),
     shell:
-        "{NTKPIPE} gram --config {CONFIG} {wildcards.study} 2>&1 | tee {log}"
+        "python -m ntkpipe gram --config {params.config} {wildcards.study} 2>&1 | tee {log}"

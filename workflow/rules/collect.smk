@@ -4,16 +4,19 @@ rule collect_sums:
     output:
         directory(f"{RESULTS}/{{study}}/sums.zarr"),
         f"{RESULTS}/{{study}}/sums.zarr.sha256",
-    params:
-        code=layout.code("ntkpipe.collect"),
-        settings=lambda wildcards: layout.settings(study_of(wildcards)),
     log:
         f"{RESULTS}/{{study}}/logs/collect_sums.log",
+    conda:
+        "../../environment.yml"
     resources:
         mem_mb=1500,
         runtime=60,
+    params:
+        config=CONFIG,
+        code=layout.code("ntkpipe.collect"),
+        settings=lambda wildcards: layout.settings(study_of(wildcards)),
     shell:
-        "{NTKPIPE} collect --config {CONFIG} {wildcards.study} sums 2>&1 | tee {log}"
+        "python -m ntkpipe collect --config {params.config} {wildcards.study} sums 2>&1 | tee {log}"
 
 
 rule collect_samples:
@@ -22,13 +25,16 @@ rule collect_samples:
     output:
         directory(f"{RESULTS}/{{study}}/samples.zarr"),
         f"{RESULTS}/{{study}}/samples.zarr.sha256",
-    params:
-        code=layout.code("ntkpipe.collect"),
-        settings=lambda wildcards: layout.settings(study_of(wildcards)),
     log:
         f"{RESULTS}/{{study}}/logs/collect_samples.log",
+    conda:
+        "../../environment.yml"
     resources:
         mem_mb=1500,
         runtime=60,
+    params:
+        config=CONFIG,
+        code=layout.code("ntkpipe.collect"),
+        settings=lambda wildcards: layout.settings(study_of(wildcards)),
     shell:
-        "{NTKPIPE} collect --config {CONFIG} {wildcards.study} samples 2>&1 | tee {log}"
+        "python -m ntkpipe collect --config {params.config} {wildcards.study} samples 2>&1 | tee {log}"

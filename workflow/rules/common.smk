@@ -1,6 +1,6 @@
-import shlex
 import sys
-from pathlib import Path
+
+sys.path.append(workflow.basedir)  # a checkout needs no installation
 
 from ntkpipe import layout
 from ntkpipe.errors import UserError
@@ -11,8 +11,8 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
+layout.use_this_python(workflow.basedir)
 RESULTS = PLAN.config.results
-NTKPIPE = f"{shlex.quote(sys.executable)} -m ntkpipe"
 CONFIG = layout.write_resolved(PLAN)
 
 

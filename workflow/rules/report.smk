@@ -11,17 +11,20 @@ for _study in PLAN.studies.values():
                 for name, path in layout.shown(_study)
             ],
             layout.files(_study),
-        params:
-            code=layout.code("ntkpipe.figures", "ntkpipe.tables"),
-            study=_study.name,
-            settings=layout.settings(_study),
         log:
             f"{_study.folder}/logs/figures.log",
+        conda:
+            "../../environment.yml"
         resources:
             mem_mb=1500,
             runtime=30,
+        params:
+            config=CONFIG,
+            code=layout.code("ntkpipe.figures", "ntkpipe.tables"),
+            study=_study.name,
+            settings=layout.settings(_study),
         shell:
-            "{NTKPIPE} figures --config {CONFIG} {params.study} 2>&1 | tee {log}"
+            "python -m ntkpipe figures --config {params.config} {params.study} 2>&1 | tee {log}"
 
 
 rule report:
@@ -32,13 +35,16 @@ rule report:
         f"{RESULTS}/report/verification.html",
         f"{RESULTS}/report/methods.md",
         f"{RESULTS}/report/references.bib",
-    params:
-        code=layout.code("ntkpipe.report"),
-        title=PLAN.config.title,
     log:
         f"{RESULTS}/report/report.log",
+    conda:
+        "../../environment.yml"
     resources:
         mem_mb=1500,
         runtime=30,
+    params:
+        config=CONFIG,
+        code=layout.code("ntkpipe.report"),
+        title=PLAN.config.title,
     shell:
-        "{NTKPIPE} report --config {CONFIG} 2>&1 | tee {log}"
+        "python -m ntkpipe report --config {params.config} 2>&1 | tee {log}"

@@ -8,16 +8,19 @@ for _study in PLAN.studies.values():
                 f"sample_{_study.name}_{_job.number}"
             output:
                 update(_job.paths),
-            params:
-                code=layout.sample_code(_job),
             log:
                 f"{_study.folder}/logs/sample_{_job.number}.log",
             benchmark:
                 f"{_study.folder}/logs/sample_{_job.number}.tsv"
-            threads: 1
             priority: 100 if _study.name == layout.first_study(PLAN) else 50
+            conda:
+                "../../environment.yml"
+            threads: 1
             resources:
                 mem_mb=_job.memory_mb,
                 runtime=layout.minutes(_job.seconds),
+            params:
+                config=CONFIG,
+                code=layout.sample_code(_job),
             shell:
-                "{NTKPIPE} sample --config {CONFIG} {output} 2>&1 | tee {log}"
+                "python -m ntkpipe sample --config {params.config} {output} 2>&1 | tee {log}"
