@@ -101,23 +101,21 @@ def _figure(study: Study, name: str) -> dict[str, str]:
 
 
 def job_timings(study: Study) -> float:
-    """Core-seconds of the sampling jobs, from Snakemake's benchmark files."""
+    """Core-seconds of the sampling jobs (wall time on one core each), from Snakemake's benchmark files."""
     seconds = 0.0
     for job in study.jobs:
         file = Path(study.folder) / "logs" / f"sample_{job.number}.tsv"
         if file.is_file():
-            frame = pd.read_csv(file, sep="\t", na_values="-")
-            used = frame["cpu_time"] if "cpu_time" in frame else frame["s"]
-            seconds += float(np.nansum(np.where(used.notna(), used, frame["s"])))
+            seconds += float(pd.read_csv(file, sep="\t")["s"].sum())
     return seconds
 
 
 def answer(fits: pd.DataFrame) -> str:
-    """One sentence per bias setting: the fitted c of the widest network, with interval and exact reference."""
+    """One clause per bias setting: the fitted c over the longest range of beta, with interval and exact value."""
     rows = fits[(fits.quantity == "s2") & (fits.method == "prefactor")]
     sentences = []
     for bias, part in rows.groupby("bias_init"):
-        row = part.sort_values("width").iloc[-1]
+        row = part.sort_values(["beta_max", "n_cells", "width"]).iloc[-1]
         text = {"none": "without biases", "zero": "with trained biases", "normal": "with random biases"}[bias]
         exact = "" if np.isnan(row.reference) else f" (exact for these cells: {row.reference:.2f})"
         sentences.append(

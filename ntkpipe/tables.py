@@ -13,8 +13,8 @@ from ntkpipe.plan import Study
 COLUMNS = {
     "moments": [
         "depth", "width", "widths", "beta", "bias_init", "engine", "sampling", "n_samples", "ntk_mean",
-        "ntk_mean_exact", "s2", "s2_low", "s2_high", "s2_exact", "s2_z", "s2_limit", "log_ntk_mean", "ess", "tail_share", "dead_fraction",
-        "undersampled",
+        "ntk_mean_exact", "s2", "s2_low", "s2_high", "s2_exact", "s2_z", "s2_limit", "log_ntk_mean", "ess",
+        "tail_share", "dead_fraction", "undersampled",
     ],
     "fits": [
         "quantity", "width", "bias_init", "method", "estimate", "low", "high", "reference", "limit", "beta_min",

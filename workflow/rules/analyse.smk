@@ -8,6 +8,8 @@ rule analyse:
         f"{RESULTS}/{{study}}/fits.zarr.sha256",
     log:
         f"{RESULTS}/{{study}}/logs/analyse.log",
+    benchmark:
+        f"{RESULTS}/{{study}}/logs/analyse.tsv"
     conda:
         "../../environment.yml"
     resources:
@@ -30,6 +32,8 @@ rule gram:
         f"{RESULTS}/{{study}}/gram.zarr.sha256",
     log:
         f"{RESULTS}/{{study}}/logs/gram.log",
+    benchmark:
+        f"{RESULTS}/{{study}}/logs/gram.tsv"
     conda:
         "../../environment.yml"
     resources:

@@ -6,6 +6,8 @@ rule collect_sums:
         f"{RESULTS}/{{study}}/sums.zarr.sha256",
     log:
         f"{RESULTS}/{{study}}/logs/collect_sums.log",
+    benchmark:
+        f"{RESULTS}/{{study}}/logs/collect_sums.tsv"
     conda:
         "../../environment.yml"
     resources:
@@ -27,6 +29,8 @@ rule collect_samples:
         f"{RESULTS}/{{study}}/samples.zarr.sha256",
     log:
         f"{RESULTS}/{{study}}/logs/collect_samples.log",
+    benchmark:
+        f"{RESULTS}/{{study}}/logs/collect_samples.tsv"
     conda:
         "../../environment.yml"
     resources:

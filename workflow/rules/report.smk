@@ -13,6 +13,8 @@ for _study in PLAN.studies.values():
             layout.files(_study),
         log:
             f"{_study.folder}/logs/figures.log",
+        benchmark:
+            f"{_study.folder}/logs/figures.tsv"
         conda:
             "../../environment.yml"
         resources:
@@ -37,6 +39,8 @@ rule report:
         f"{RESULTS}/report/references.bib",
     log:
         f"{RESULTS}/report/report.log",
+    benchmark:
+        f"{RESULTS}/report/report.tsv"
     conda:
         "../../environment.yml"
     resources:

@@ -1,0 +1,78 @@
+"""What all tests share: one BLAS thread, jax in float64, shape annotations checked at run time.
+
+The import hook must stand before anything imports ``ntkpipe``: from then on every function of the
+package checks its jaxtyping annotations with beartype. (Processes that tests start run unhooked.)
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy starts its threads
+
+from jaxtyping import install_import_hook  # noqa: E402
+
+# An int is a number where a float is asked for (PEP 484), so norm_squared=1 is no error.
+install_import_hook("ntkpipe", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+jax.config.update("jax_enable_x64", True)
+
+
+@pytest.fixture
+def study_tree():
+    """A function: keys of one study -> a whole config tree with that study, named ``s``."""
+
+    def build(results: object = "results", execution: dict | None = None, **keys) -> dict:
+        study = {"kind": "initialization", "grid": {"width": 16, "depth": 2}, "seeds": 100} | keys
+        tree = {"results": str(results), "studies": {"s": study}}
+        return tree | ({"execution": execution} if execution else {})
+
+    return build
+
+
+@pytest.fixture
+def make_plan(study_tree):
+    """A function: keys of one study -> its plan, checked as a run checks it."""
+    from ntkpipe import config, plan
+
+    def build(**keys):
+        return plan.make(config.parse(study_tree(**keys), "c.yaml"), "c.yaml")
+
+    return build
+
+
+@pytest.fixture
+def make_study(make_plan):
+    """A function: keys of one study -> that study, planned."""
+    return lambda **keys: make_plan(**keys).studies["s"]
+
+
+@pytest.fixture
+def draw_study():
+    """A function that makes all shards of a study, as ``python -m ntkpipe sample`` does."""
+    from ntkpipe import collect, inputs, sampling, store
+    from ntkpipe.engines import catalogue
+
+    def draw(study) -> None:
+        settings = study.config
+        for shard in study.shards:
+            cell = shard.cell
+            arrays = sampling.draw_shard(
+                catalogue.load(cell.engine, cell.sampling).sample,
+                cell.network,
+                inputs.points(settings.inputs, settings.seed),
+                study.stream(cell),
+                shard.start,
+                shard.stop,
+                block=sampling.block_size(cell.seeds),
+                keep=settings.keep,
+                gram=settings.inputs.keep == "gram",
+                precision=cell.precision,
+                floor=settings.tolerances.precision_floor,
+            )
+            store.write_shard(shard.path, arrays, collect.shard_attrs(study, shard))
+
+    return draw

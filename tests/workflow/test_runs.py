@@ -1,0 +1,502 @@
+"""The workflow as its users run it: whole, again, changed, killed, damaged, misconfigured."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import json
+import re
+import shutil
+import signal
+import subprocess
+import time
+from datetime import datetime
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import xarray as xr
+from harness import BIN, REPO, TINY, Run, flip_a_byte, hashes
+
+import ntkpipe
+from ntkpipe.errors import DamagedFile
+
+pytestmark = pytest.mark.workflow
+
+DATASETS = {"point": ("samples", "sums", "moments", "fits"), "gram": ("samples", "sums", "moments", "fits", "gram")}
+FIGURES = {"point": ("s2", "s2_ratio", "slopes", "typical", "tails"), "gram": ("gram_angle", "gram_spectrum", "s2")}
+TABLES = {"point": ("moments", "fits"), "gram": ("moments", "fits", "gram")}
+MOMENTS = (
+    *("ntk_mean", "ntk_second_moment", "s2", "s2_low", "s2_high", "s2_exact", "s2_limit", "log_ntk_mean"),
+    *("dead_fraction", "n_samples", "ess", "tail_share", "undersampled"),
+)
+SUMS = "results/point/sums.zarr"
+
+
+def altered(**changes: object) -> dict:
+    """The tiny config with other keys in the study ``point``."""
+    config = copy.deepcopy(TINY)
+    config["studies"]["point"] |= changes
+    return config
+
+
+# --- 1: a whole run ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("study", "name"), [(study, name) for study in DATASETS for name in DATASETS[study]])
+def test_datasets_open_with_plain_xarray_and_say_what_they_are(finished: Run, study: str, name: str) -> None:
+    path = finished.folder / f"results/{study}/{name}.zarr"
+    dataset = xr.open_zarr(path)
+    for variable in dataset.variables.values():
+        assert variable.attrs["long_name"] and variable.attrs["units"]
+    attrs = dataset.attrs
+    assert attrs["config"]["seeds"] == TINY["studies"][study]["seeds"]
+    assert attrs["config_sha256"] == hashlib.sha256(json.dumps(attrs["config"], sort_keys=True).encode()).hexdigest()
+    assert attrs["versions"]["numpy"] == np.__version__ and attrs["versions"]["zarr"]
+    assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?|unknown", attrs["git_commit"])
+    assert attrs["dtype"] == "float64" and "cpu" in attrs["backend"]
+    assert datetime.fromisoformat(attrs["created"]).tzinfo is not None
+    checked = ntkpipe.open(path)
+    assert set(checked.data_vars) == set(dataset.data_vars)
+
+
+def test_moments_hold_the_contract_and_agree_with_the_draws(finished: Run) -> None:
+    moments = xr.open_zarr(finished.folder / "results/point/moments.zarr").load()
+    assert set(MOMENTS) <= set(moments.data_vars)
+    assert {"depth", "width", "widths", "beta", "engine", "sampling"} <= set(moments.coords)
+    drawn = moments.isel(cell=np.flatnonzero(moments.engine.values != "exact"))
+    exact = moments.isel(cell=np.flatnonzero(moments.engine.values == "exact"))
+    assert drawn.sizes["cell"] == 5 and exact.sizes["cell"] == 1
+    assert (drawn.n_samples == 3072).all() and (exact.n_samples == 0).all()
+    assert ((drawn.s2_low < drawn.s2) & (drawn.s2 < drawn.s2_high)).all()
+    assert list(drawn.sampling.values).count("guided") == 1
+    np.testing.assert_allclose(exact.s2, exact.s2_exact, rtol=1e-12)
+    samples = xr.open_zarr(finished.folder / "results/point/samples.zarr").load()
+    kernel, weight = samples["ntk"], np.exp(samples["log_weight"])
+    kernel = kernel.squeeze([dim for dim in kernel.dims if dim not in ("cell", "seed")])
+    assert (weight[samples.sampling == "plain"] == 1).all() and weight[samples.sampling == "guided"].std() > 0
+    plain = np.flatnonzero(samples.sampling.values == "plain")
+    np.testing.assert_allclose(drawn.ntk_mean[plain], kernel[plain].mean("seed"), rtol=1e-12)
+    np.testing.assert_allclose(drawn.ntk_second_moment[plain], (kernel[plain] ** 2).mean("seed"), rtol=1e-12)
+
+
+def test_open_unstacks_a_full_grid(finished: Run) -> None:
+    path = finished.folder / "results/gram/moments.zarr"
+    flat, grid = xr.open_zarr(path).load(), ntkpipe.open(path).load()
+    assert dict(grid.sizes) == {"depth": 2, "engine": 2}
+    for i in range(flat.sizes["cell"]):
+        cell = flat.isel(cell=i)
+        assert grid.s2.sel(depth=int(cell.depth), engine=str(cell.engine.values)) == cell.s2
+    assert "cell" in ntkpipe.open(finished.folder / "results/point/moments.zarr").dims  # no full product
+
+
+@pytest.mark.parametrize("study", FIGURES)
+def test_figures_and_tables_in_all_formats(finished: Run, study: str) -> None:
+    folder = finished.folder / "results" / study
+    for name in FIGURES[study]:
+        assert "<svg" in (folder / f"figures/{name}.svg").read_text()
+        assert (folder / f"figures/{name}.pdf").read_bytes().startswith(b"%PDF")
+        assert (folder / f"figures/{name}.png").read_bytes().startswith(b"\x89PNG")
+    for name in TABLES[study]:
+        rows = len((folder / f"tables/{name}.csv").read_text().splitlines()) - 1
+        dataset = xr.open_zarr(folder / f"{name}.zarr")
+        assert rows == dataset.sizes["fit" if name == "fits" else "cell"]
+        page, latex = (folder / f"tables/{name}.html").read_text(), (folder / f"tables/{name}.tex").read_text()
+        assert page.count("<tr") >= rows + 1
+        assert r"\toprule" in latex and latex.count(r"\\") >= rows + 1
+
+
+class _Loads(HTMLParser):
+    """What a browser would load for a page, and where its links lead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name in ("src", "srcset", "href", "xlink:href", "data", "poster"):
+                (self.links if tag == "a" else self.loaded).append(value or "")
+
+
+@pytest.mark.parametrize("page", ["index.html", "verification.html"])
+def test_report_is_self_contained(finished: Run, page: str) -> None:
+    file = finished.folder / "results/report" / page
+    text, found = file.read_text(), _Loads()
+    found.feed(text)
+    assert all(value.startswith(("data:", "#")) for value in found.loaded), [v[:80] for v in found.loaded]
+    assert not re.search(r"@import|url\(\s*['\"]?(?!data:|#|['\"])", text)
+    for link in found.links:
+        if not link.startswith(("http:", "https:", "#", "mailto:")):
+            assert (file.parent / link.split("#")[0]).exists(), link
+    if page == "index.html":
+        shown = sum(value.startswith("data:image") for value in found.loaded) + text.count("<svg")
+        assert shown >= sum(map(len, FIGURES.values()))
+        assert TINY["title"] in text
+
+
+# --- 2, 3: what a rerun does --------------------------------------------------------------------
+
+
+def test_rerun_is_a_no_op(run: Run) -> None:
+    before = {p: p.stat().st_mtime_ns for p in (run.folder / "results").rglob("*") if p.is_file()}
+    assert "Nothing to be done" in run.make()
+    assert before == {p: p.stat().st_mtime_ns for p in (run.folder / "results").rglob("*") if p.is_file()}
+
+
+def _edit(run: Run, tmp_path: Path, module: str, pattern: str, replacement: str) -> Run:
+    """The run with a copy of the package in which a pattern of a module is replaced once."""
+    package = tmp_path / "edited"
+    if not package.exists():
+        shutil.copytree(REPO / "ntkpipe", package / "ntkpipe", ignore=shutil.ignore_patterns("__pycache__"))
+    file = package / "ntkpipe" / module
+    text, n = re.subn(pattern, replacement, file.read_text(), count=1)
+    assert n == 1, f"nothing to edit in {module}"
+    file.write_text(text)
+    return Run(run.folder, package)
+
+
+def test_an_edited_figure_reruns_figures_and_report_only(run: Run, tmp_path: Path) -> None:
+    assert _edit(run, tmp_path, "figures/initialization.py", r"\Z", "\n# a comment\n").planned() == {}
+    edited = _edit(run, tmp_path, "figures/initialization.py", r"linewidth=[\d.]+", "linewidth=0.123")
+    assert edited.planned() == {"figures_point": 1, "figures_gram": 1, "report": 1, "all": 1}
+    assert "linewidth" in (edited.package / "ntkpipe/figures/initialization.py").read_text()
+
+
+def test_an_edited_analysis_reruns_no_sampling(run: Run, tmp_path: Path) -> None:
+    jobs = _edit(run, tmp_path, "analysis/moments.py", r"\Z", "\nEDITED = True\n").planned()
+    assert {"analyse", "figures_point", "figures_gram", "report"} <= set(jobs)
+    assert not [rule for rule in jobs if rule.startswith(("sample", "collect"))]
+
+
+def test_an_edited_engine_resamples_its_own_study_only(run: Run, tmp_path: Path) -> None:
+    jobs = _edit(run, tmp_path, "engines/matrix_free.py", r"\Z", "\nEDITED = True\n").planned()
+    assert [rule for rule in jobs if rule.startswith("sample_gram")]
+    assert not [rule for rule in jobs if rule.startswith("sample_point")]
+    assert jobs["collect_sums"] == jobs["collect_samples"] == jobs["analyse"] == 1
+    assert "figures_point" not in jobs
+
+
+# --- 4: growing and changing a study --------------------------------------------------------------
+
+
+def test_adding_a_width_draws_the_new_cells_only(run: Run) -> None:
+    before = run.shards()
+    config = altered(grid=[{"width": [16, 32, 64], "depth": [4, 8]}, *TINY["studies"]["point"]["grid"][1:]])
+    jobs = run.configure(config).planned()
+    assert not [rule for rule in jobs if rule.startswith("sample_gram") or rule == "figures_gram"]
+    run.make(SUMS)
+    after = run.shards()
+    assert {path: after[path] for path in before} == before
+    new = sorted(Path(path).name for path in after.keys() - before.keys())
+    assert [re.match(r"depth\d+-width\d+", name)[0] for name in new] == ["depth4-width64", "depth8-width64"]
+    sums = ntkpipe.open(run.folder / SUMS)
+    assert sorted(set(sums.width.values)) == [16, 32, 64]
+
+
+@pytest.mark.parametrize(
+    ("changes", "redrawn"),
+    [
+        ({"tolerances": {"precision_floor": 1e-9}}, None),
+        ({"tolerances": {"relative_error": 0.5}}, False),
+        ({"fits": {"beta_max": 0.5}}, False),
+        ({"seed": 1}, True),
+    ],
+    ids=["precision_floor", "relative_error", "fits", "seed"],
+)
+def test_a_changed_key_is_followed(run: Run, changes: dict, redrawn: bool | None) -> None:
+    before = run.shards("point")
+    run.configure(altered(**changes)).make("results/point/moments.zarr")
+    after = run.shards("point")
+    if redrawn is True:
+        assert len(after) == 2 * len(before) and {path: after[path] for path in before} == before
+    if redrawn is False:
+        assert after == before
+    attrs = xr.open_zarr(run.folder / "results/point/moments.zarr").attrs
+    for key, value in changes.items():
+        assert attrs["config"][key] == (attrs["config"][key] | value if isinstance(value, dict) else value)
+
+
+def test_more_draws_of_the_same_cells(fresh: Run) -> None:
+    """8192 draws keep single draws' sums, more keep blocks of 64: a shard of one is no shard of the other."""
+    big = {"kind": "file", "path": "points.npy"}
+    study = {
+        "kind": "initialization",
+        "grid": {"width": 1, "depth": 1},
+        "seeds": 8192,
+        "keep": "full",
+        "engine": "matrix_free",
+        "inputs": big,
+    }
+    fresh.configure({"studies": {"points": study}})
+    np.save(fresh.folder / "points.npy", np.random.default_rng(0).standard_normal((34, 2)))
+    fresh.make("results/points/sums.zarr")
+    assert len(fresh.shards()) > 1
+    fresh.configure({"studies": {"points": study | {"seeds": 9216}}}).make("results/points/sums.zarr")
+    sums = ntkpipe.open(fresh.folder / "results/points/sums.zarr")["sums"].sel(statistic="count")
+    assert int(sums.sum()) == 9216
+
+
+# --- 5, 6: killed runs, lost files ------------------------------------------------------------------
+
+SLOW = {
+    "studies": {
+        "slow": {
+            "kind": "initialization",
+            "grid": {"width": 32, "depth": [10, 11, 12, 13, 14, 15, 16, 17], "engine": "matrix_free"},
+            "seeds": 5120,
+            "keep": "moments",
+            "inputs": {"kind": "circle", "points": 3},
+        }
+    },
+    "execution": {"job_seconds": 4.0},
+}
+"""Eight shards of about a second, in several jobs."""
+
+
+def _kill_tree(driver: subprocess.Popen) -> None:
+    """kill -9 of snakemake and of everything it started."""
+    family = [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]
+    for process in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGKILL)
+    driver.wait()
+    psutil.wait_procs(family[1:], timeout=30)
+    assert not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_killed_run_resumes_to_the_same_bytes(tmp_path: Path) -> None:
+    target = "results/slow/moments.zarr"
+    run = Run(tmp_path / "killed").configure(SLOW)
+    with open(tmp_path / "killed.txt", "w") as said:
+        driver = subprocess.Popen(
+            run.command(target), cwd=run.folder, env=run.environment, stdout=said, stderr=subprocess.STDOUT
+        )
+        deadline = time.monotonic() + 120
+        while len(run.shards()) < 2:
+            assert driver.poll() is None, (tmp_path / "killed.txt").read_text()
+            assert time.monotonic() < deadline, "no shard in time"
+            time.sleep(0.02)
+        _kill_tree(driver)
+    kept = run.shards()
+    assert 2 <= len(kept) < 8, "the kill came too late to test anything"
+    assert "lock" in run.fail(target).lower()
+    run.make(target, "--unlock")
+    run.make(target)
+    resumed = run.shards()
+    assert len(resumed) == 8
+    assert {path: resumed[path] for path in kept} == kept  # same inodes: not drawn again
+    assert run.planned(target) == {}
+    assert not list(run.folder.glob("results/slow/shards/.*")), "a killed writer's leavings stay"
+
+    unbroken = Run(tmp_path / "unbroken").configure(SLOW)
+    unbroken.make(target)
+    assert hashes(unbroken.shards()) == hashes(resumed)
+    xr.testing.assert_equal(xr.open_zarr(run.folder / target).load(), xr.open_zarr(unbroken.folder / target).load())
+
+
+def test_lost_shard_is_drawn_again_alone(run: Run) -> None:
+    before = run.shards()
+    lost = next(path for path in before if "depth8-width32" in path)
+    (run.folder / lost).unlink()
+    run.make(SUMS)
+    after = run.shards()
+    assert after[lost].sha256 == before[lost].sha256
+    others = before.keys() - {lost}
+    assert {path: after[path] for path in others} == {path: before[path] for path in others}
+
+
+# --- 7: damage ---------------------------------------------------------------------------------------
+
+
+def test_damaged_shard_is_named_and_mended(run: Run) -> None:
+    before = run.shards("point")
+    bad = sorted(before)[2]
+    flip_a_byte(run.folder / bad)
+    shutil.rmtree(run.folder / SUMS)
+    said = run.fail(SUMS)
+    assert f"shard {bad} is damaged" in said and f"delete {bad}" in said
+    assert run.ntkpipe("verify", bad).returncode == 2
+    (run.folder / bad).unlink()
+    run.make(SUMS)
+    assert hashes(run.shards("point")) == hashes(before)
+    assert run.ntkpipe("verify", SUMS, *before).returncode == 0
+
+
+@pytest.mark.parametrize("damage", ["flipped", "missing"])
+def test_damaged_dataset_is_named_and_mended(run: Run, damage: str) -> None:
+    table = run.folder / "results/point/moments.zarr"
+    chunk = table / "s2/c/0"
+    values = xr.open_zarr(table).load()
+    flip_a_byte(chunk) if damage == "flipped" else chunk.unlink()
+    with pytest.raises(DamagedFile, match=r"moments\.zarr/s2/c/0"):
+        ntkpipe.open(table)
+    said = run.fail("results/point/figures/s2.svg", "--forcerun", "figures_point")
+    assert "results/point/moments.zarr/s2/c/0 is" in said and "delete results/point/moments.zarr" in said
+    shutil.rmtree(table)
+    run.make("results/point/moments.zarr")
+    xr.testing.assert_equal(ntkpipe.open(table).load(), values)
+
+
+def test_damaged_sums_stop_the_analysis(run: Run) -> None:
+    flip_a_byte(run.folder / SUMS / "largest/c/0/0")
+    said = run.fail("results/point/moments.zarr", "--forcerun", "analyse")
+    assert f"{SUMS}/largest/c/0/0 is altered" in said
+
+
+# --- 8: the same numbers -------------------------------------------------------------------------------
+
+
+def test_cores_and_job_length_change_no_bit(finished: Run, fresh: Run) -> None:
+    targets = [f"results/{study}/{name}.zarr" for study in TINY["studies"] for name in ("sums", "samples")]
+    fresh.configure(TINY | {"execution": {"job_seconds": 0.01}})
+    jobs = fresh.planned(*targets)
+    assert len([rule for rule in jobs if rule.startswith("sample_")]) == len(finished.shards()) > 2
+    fresh.make(*targets, cores=1)
+    assert hashes(fresh.shards()) == hashes(finished.shards())
+    for target in targets:
+        mine, theirs = (xr.open_zarr(run.folder / target).load() for run in (fresh, finished))
+        xr.testing.assert_equal(mine, theirs)
+
+
+# --- 9: bad configs --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "where", "hint"),
+    [
+        ({"network": {"activation": "rellu"}}, "studies.point.network.activation", "did you mean 'relu'?"),
+        ({"sedes": 4}, "studies.point.sedes", "did you mean 'seeds'?"),
+        ({"seeds": 0}, "studies.point.seeds", "at least 1"),
+        ({"network": {"activation": "tanh"}, "sampling": "guided"}, "network.activation", "relu"),
+    ],
+    ids=["activation", "unknown_key", "range", "engine"],
+)
+def test_bad_config_is_one_line_and_writes_nothing(fresh: Run, changes: dict, where: str, hint: str) -> None:
+    said = fresh.configure(altered(**changes)).fail()
+    line = next((line for line in said.splitlines() if where in line), "")
+    assert hint in line, said
+    assert "Traceback" not in said
+    assert not (fresh.folder / "results").exists()
+
+
+def test_a_key_given_twice_is_refused(fresh: Run) -> None:
+    said = fresh.configure("title: one\ntitle: two\nstudies: {}\n").fail()
+    assert "key 'title' is given twice" in said
+    assert not (fresh.folder / "results").exists()
+
+
+def test_dry_run_writes_nothing(fresh: Run) -> None:
+    jobs = fresh.configure(TINY).planned()
+    assert jobs["report"] == jobs["all"] == 1 and jobs["analyse"] == 2
+    assert not (fresh.folder / "results").exists()
+
+
+# --- 10: Snakemake's own tools ------------------------------------------------------------------------------
+
+
+def test_lint_is_clean(fresh: Run) -> None:
+    said = fresh.configure(TINY).make("--lint")
+    assert "Congratulations" in said
+
+
+def test_snakefiles_are_formatted() -> None:
+    command = [BIN / "snakefmt", "--check", "Snakefile", "workflow"]
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_snakemake_report_works_offline_with_captions(run: Run) -> None:
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    done = run.snakemake("--report", "report.html", **nowhere)
+    assert done.returncode == 0, done.stdout
+    page = " ".join((run.folder / "report.html").read_text().split())
+    for study, names in FIGURES.items():
+        for name in names:
+            assert f"results/{study}/figures/{name}.svg" in page
+    for name in {*FIGURES["point"], *FIGURES["gram"], *(f"table_{table}" for table in TABLES["gram"])}:
+        words = re.findall(r"[A-Za-z]{3,}", (REPO / f"ntkpipe/captions/{name}.rst").read_text())[:3]
+        assert re.search(r"\W+(?:\w{1,2}\W+)*".join(words), page), f"no caption of {name}"
+
+
+# --- 11: by hand -----------------------------------------------------------------------------------------------
+
+
+def test_commands_by_hand(finished: Run) -> None:
+    def says(*arguments: str) -> str:
+        done = finished.ntkpipe(*arguments)
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    table = says("plan", "--config", "tiny.yaml", "--cores", "2")
+    assert re.search(r"^point +6 ", table, re.MULTILINE) and re.search(r"^gram +4 ", table, re.MULTILINE)
+    answer = says("exact", "--widths", "256x128")
+    beta, s2 = (float(re.search(rf"^{name}.* (\S+)$", answer, re.MULTILINE)[1]) for name in ("beta", "S2 = "))
+    assert beta == 0.5 and s2 == pytest.approx(7.5757364, rel=1e-6)  # theory.md's recursion, pinned
+    assert says("keys").rstrip() == (REPO / "config/README.md").read_text().rstrip()
+    assert "shards 9/9" in says("progress", "--config", "tiny.yaml")
+    shard = next(iter(finished.shards()))
+    assert f"{shard}: whole" in says("verify", "results/point/moments.zarr", shard)
+    bad = finished.ntkpipe("exact", "--widths", "12y3")
+    assert bad.returncode == 2 and "--widths" in bad.stdout and "Traceback" not in bad.stdout
+
+
+def test_every_command_has_help(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    listed = run.ntkpipe("--help").stdout.split("Commands:")[1]
+    names = re.findall(r"^  ([a-z]+) ", listed, re.MULTILINE)
+    assert {"plan", "exact", "keys", "progress", "verify", "sample", "collect", "analyse", "report"} <= set(names)
+    for name in names:
+        done = run.ntkpipe(name, "--help")
+        assert done.returncode == 0 and f"ntkpipe {name}" in done.stdout and len(done.stdout.splitlines()) > 4
+
+
+# --- 12: other shapes of studies ---------------------------------------------------------------------------------
+
+
+def test_moments_only_and_exact_only_studies(finished: Run, fresh: Run) -> None:
+    point = {"kind": "initialization", "seeds": 3072}
+    fresh.configure(
+        {
+            "studies": {
+                "sparse": point | {"grid": {"width": [16, 32], "depth": [4, 8]}, "keep": "moments"},
+                "closed": point | {"grid": {"width": [16, 64], "depth": [4, 8, 16]}, "engine": "exact"},
+            }
+        }
+    )
+    fresh.make()
+    results = fresh.folder / "results"
+    assert (results / "report/index.html").exists()
+    assert not (results / "sparse/samples.zarr").exists() and not (results / "closed/shards").exists()
+    sparse = ntkpipe.open(results / "sparse/moments.zarr")
+    full = xr.open_zarr(finished.folder / "results/point/moments.zarr").load()
+    for i in range(4):  # the same cells, drawn and reduced in the same way whatever is kept
+        cell = full.isel(cell=i)
+        mine = sparse.sel(width=int(cell.width), depth=int(cell.depth))
+        assert all(np.array_equal(mine[name], cell[name], equal_nan=True) for name in MOMENTS)
+    closed = ntkpipe.open(results / "closed/moments.zarr").load()
+    assert dict(closed.sizes) == {"width": 2, "depth": 3}
+    assert (closed.n_samples == 0).all() and (closed.s2 == closed.s2_exact).all()
+    assert float(closed.s2.sel(width=16, depth=8)) == float(full.s2_exact.isel(cell=1))
+
+
+def test_layer_varying_and_spectra_studies(fresh: Run) -> None:
+    common = {"kind": "initialization", "seeds": 128, "inputs": {"points": 3}}
+    varying = {"widths": [[4, 8], [8, 4, 4]], "bias_init": ["none", "normal"]}
+    fresh.configure(
+        {
+            "studies": {
+                "probes": common | {"grid": varying, "inputs": {"points": 3, "keep": "diagonal"}},
+                "spectra": common | {"grid": {"width": 16, "depth": [0, 2]}, "keep": "spectra"},
+            }
+        }
+    )
+    fresh.make()
+    probes = xr.open_zarr(fresh.folder / "results/probes/samples.zarr")
+    assert probes["ntk_diag"].dims == ("cell", "seed", "input") and set(probes.width.values) == {0}
+    spectra = xr.open_zarr(fresh.folder / "results/spectra/samples.zarr")
+    assert "eigenvalues" in spectra and "ntk" not in spectra
