@@ -8,13 +8,13 @@ it was. The field descriptions below are the documentation of the keys
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from ntkpipe.config_errors import first_error
 from ntkpipe.errors import ConfigError
 from ntkpipe.networks import ACTIVATIONS, BIAS_INITS, PARAMETRIZATIONS
 
@@ -252,7 +252,7 @@ def parse(tree: Any, source: str = "config") -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise _first_error(error, tree, source) from None
+        raise first_error(error, tree, source, known_keys) from None
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -268,72 +268,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _first_error(error: ValidationError, tree: Any, source: str) -> ConfigError:
-    """The most telling of pydantic's errors as one line: key path, must be, was."""
-    details = error.errors()
-    first = max(details, key=lambda d: (d["type"] == "extra_forbidden", len(d["loc"])))
-    parts = _as_written(first["loc"], tree)
-    path = f"{source}: " + ".".join(map(str, parts)) if parts else source
-    was, context = first["input"], first.get("ctx", {})
-    match first["type"]:
-        case "extra_forbidden":
-            known = _known_keys(parts[:-1])
-            near = difflib.get_close_matches(str(parts[-1]), known, n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            return ConfigError(path, f"one of the keys {', '.join(known)}{hint}", str(parts[-1]))
-        case "missing":
-            return ConfigError(path, "given", None, shown=False)
-        case "literal_error":
-            options = context["expected"]
-            near = difflib.get_close_matches(str(was), options.replace("'", "").replace(" or ", ", ").split(", "), n=1)
-            return ConfigError(path, options + (f" (did you mean {near[0]!r}?)" if near else ""), was)
-        case "value_error":
-            return ConfigError(path, str(context["error"]), shown=False)
-        case "too_short":
-            return ConfigError(path, f"a list of at least {context['min_length']}", was)
-        case kind:
-            return ConfigError(path, _must(kind, context, first["msg"]), was)
-
-
-def _must(kind: str, context: dict[str, Any], message: str) -> str:
-    words = {
-        "int_type": "a whole number",
-        "int_from_float": "a whole number",
-        "float_type": "a number",
-        "finite_number": "a finite number",
-        "string_type": "text",
-        "bool_type": "true or false",
-        "tuple_type": "a list",
-        "dict_type": "a mapping of keys",
-        "model_type": "a mapping of keys",
-        "model_attributes_type": "a mapping of keys",
-    }
-    bounds = {
-        "greater_than": "greater than {gt}",
-        "greater_than_equal": "at least {ge}",
-        "less_than": "less than {lt}",
-        "less_than_equal": "at most {le}",
-    }
-    if kind in bounds:
-        return bounds[kind].format(**context)
-    return words.get(kind, message)
-
-
-def _as_written(location: tuple[Any, ...], tree: Any) -> list[Any]:
-    """pydantic's location without the indices that a bare value, standing for a list of one, never had."""
-    parts = []
-    for part in location:
-        if isinstance(part, int) and not isinstance(tree, list):
-            continue
-        parts.append(part)
-        try:
-            tree = tree[part]
-        except (KeyError, IndexError, TypeError):
-            tree = None
-    return parts
-
-
-def _known_keys(path: list[Any]) -> list[str]:
+def known_keys(path: list[Any]) -> list[str]:
     """The keys that a model at this path accepts."""
     model: Any = Config
     names = [part for part in path if isinstance(part, str)]

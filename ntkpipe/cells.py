@@ -1,0 +1,158 @@
+"""From a study's grid to its cells: networks, how they are drawn, and their coordinates."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+from ntkpipe import inputs
+from ntkpipe.config import GridConfig, StudyConfig
+from ntkpipe.engines import catalogue
+from ntkpipe.errors import ConfigError
+from ntkpipe.networks import Network
+
+_NETWORK_AXES = ("activation", "parametrization", "bias_init", "sigma_w", "sigma_v", "sigma_b")
+_STUDY_AXES = ("engine", "sampling")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of a grid: a network, how it is drawn, and its coordinates in the datasets."""
+
+    study: str
+    network: Network
+    engine: str
+    sampling: str
+    precision: str
+    inputs_text: str
+    n_inputs: int
+    seeds: int
+    coords: dict[str, Any] = field(compare=False)
+
+    @property
+    def text(self) -> str:
+        """Canonical text of everything that the law and the numbers of the draws depend on."""
+        parts = {
+            "network": {name: getattr(self.network, name) for name in self.network.__dataclass_fields__},
+            "engine": self.engine,
+            "sampling": self.sampling,
+            "precision": self.precision,
+            "inputs": self.inputs_text,
+        }
+        return json.dumps(parts, sort_keys=True, separators=(",", ":"))
+
+    @property
+    def name(self) -> str:
+        """File-name stem: depth and width to read, a hash to tell apart."""
+        widths = sorted(set(self.network.widths)) or [0]
+        width = str(widths[0]) if len(widths) == 1 else f"{widths[0]}to{widths[-1]}"
+        digest = hashlib.sha256(self.text.encode()).hexdigest()[:10]
+        return f"depth{self.network.depth}-width{width}-{digest}"
+
+    @property
+    def task(self) -> catalogue.Task:
+        """What the engine is asked to do."""
+        return catalogue.Task(self.network, self.n_inputs, self.precision, self.sampling)
+
+    @property
+    def seconds(self) -> float:
+        """Expected core-seconds of all draws."""
+        if self.engine == "exact":
+            return 0.0
+        return catalogue.seconds_to_start(self.engine) + self.seeds * catalogue.seconds_per_draw(self.engine, self.task)
+
+
+def expand(name: str, study: StudyConfig, path: str) -> tuple[list[Cell], list[str]]:
+    """The cells of a study, in the order of its grids, and notes on what the grids had to leave out.
+
+    Raises
+    ------
+    ConfigError: duplicate cells, no cell at all, an engine that cannot do what is asked, a bad data file.
+    """
+    n_inputs, dim = inputs.shape(study.inputs, f"{path}.inputs")
+    text = json.dumps([study.inputs.model_dump(), study.seed, inputs.fingerprint(study.inputs)], sort_keys=True)
+    cells: list[Cell] = []
+    notes: list[str] = []
+    seen: dict[str, str] = {}
+    for number, grid in enumerate(study.grid):
+        where = f"{path}.grid" if len(study.grid) == 1 else f"{path}.grid.{number}"
+        for widths, axes in _product(grid, notes, where):
+            cell = _cell(name, study, widths, axes, (n_inputs, dim, text), path)
+            here = f"{', '.join(f'{k} {v}' for k, v in cell.coords.items())} ({where})"
+            if cell.text in seen:
+                raise ConfigError(where, "a grid without duplicate cells", f"{here}, a copy of {seen[cell.text]}")
+            seen[cell.text] = here
+            cells.append(cell)
+    if not cells:
+        raise ConfigError(f"{path}.grid", "a grid with at least one cell", "; ".join(notes))
+    return cells, notes
+
+
+def _product(grid: GridConfig, notes: list[str], where: str) -> Iterator[tuple[tuple[int, ...], dict[str, Any]]]:
+    """(hidden widths, other axes) of every cell of one grid, in order."""
+    names = [axis for axis in (*_NETWORK_AXES, *_STUDY_AXES) if getattr(grid, axis) is not None]
+    for values in product(*(getattr(grid, axis) for axis in names)):
+        axes = dict(zip(names, values, strict=True))
+        if grid.widths is not None:
+            for widths in grid.widths:
+                yield widths, axes
+            continue
+        for width in grid.width:
+            for depth in grid.depth if grid.depth is not None else _derived_depths(grid, width, notes, where):
+                yield (width,) * depth, axes
+
+
+def _derived_depths(grid: GridConfig, width: int, notes: list[str], where: str) -> list[int]:
+    """depth = round(beta * width), at least 1, at most max_depth, each once; what is left out is noted."""
+    depths: list[int] = []
+    left_out: dict[str, list[str]] = {}
+    for beta in grid.beta:
+        depth = round(beta * width)
+        if depth < 1:
+            reason = "needs less than one layer"
+        elif grid.max_depth is not None and depth > grid.max_depth:
+            reason = f"needs more than max_depth = {grid.max_depth} layers"
+        elif depth in depths:
+            reason = "rounds to a depth that is there already"
+        else:
+            depths.append(depth)
+            continue
+        left_out.setdefault(reason, []).append(f"{beta:g}")
+    for reason, betas in left_out.items():
+        note = f"{where}: width {width}: left out beta {', '.join(betas)} ({reason})"
+        if note not in notes:
+            notes.append(note)
+    return depths
+
+
+def _cell(name: str, study: StudyConfig, widths, axes: dict[str, Any], what: tuple[int, int, str], path: str) -> Cell:
+    n_inputs, dim, text = what
+    settings = study.network.model_dump() | {k: v for k, v in axes.items() if k in _NETWORK_AXES}
+    network = Network(input_dim=dim, widths=tuple(widths), **settings)
+    sampling = axes.get("sampling", study.sampling)
+    engine = axes.get("engine", study.engine)
+    task = catalogue.Task(network, n_inputs, study.precision, sampling)
+    if engine == "auto":
+        engine = "scalar" if sampling == "guided" else catalogue.choose(task)
+    if (wrong := catalogue.refuse(engine, task)) is not None:
+        key, must, was = wrong
+        raise ConfigError(f"{path}.{key}", must, was)
+    coords = {
+        "depth": network.depth,
+        "width": widths[0] if len(set(widths)) == 1 else 0,
+        "widths": "x".join(map(str, widths))
+        if len(set(widths)) > 1
+        else f"{widths[0]}^{len(widths)}"
+        if widths
+        else "",
+        "beta": network.beta,
+        **{axis: settings[axis] for axis in ("activation", "parametrization", "bias_init", "sigma_b")},
+        **{axis: settings[axis] for axis in ("sigma_w", "sigma_v") if axis in axes},
+        "engine": engine,
+        "sampling": sampling,
+    }
+    return Cell(name, network, engine, sampling, study.precision, text, n_inputs, study.seeds, coords)
