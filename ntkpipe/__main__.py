@@ -51,8 +51,7 @@ def plan(config_path: str, cores: int) -> None:
 def sample(config_path: str, shards: tuple[str, ...]) -> None:
     """Draw SHARDS (paths as `plan` lays them out). A valid shard that is there is kept."""
     _one_thread()
-    from ntkpipe import collect, inputs, progress, sampling, store
-    from ntkpipe.engines import catalogue
+    from ntkpipe import collect, drawing, progress, store
 
     planned = _plan(config_path)
     _use_compilation_cache(planned.config.results)
@@ -62,21 +61,7 @@ def sample(config_path: str, shards: tuple[str, ...]) -> None:
         if store.shard_is_valid(path, attrs):
             os.utime(path)
             continue
-        cell, settings = shard.cell, study.config
-        arrays = sampling.draw_shard(
-            catalogue.load(cell.engine, cell.sampling).sample,
-            cell.network,
-            inputs.points(settings.inputs, settings.seed),
-            study.stream(cell),
-            shard.start,
-            shard.stop,
-            block=sampling.block_size(cell.seeds),
-            keep=settings.keep,
-            gram=settings.inputs.keep == "gram",
-            precision=cell.precision,
-            floor=settings.tolerances.precision_floor,
-        )
-        store.write_shard(path, arrays, attrs)
+        store.write_shard(path, drawing.draw(study, shard), attrs)
     click.echo(progress.line(planned), err=True)
 
 
@@ -100,6 +85,16 @@ def analyse(config_path: str, study: str) -> None:
     from ntkpipe import analyse as analysing
 
     analysing.moments_and_fits(_study(config_path, study))
+
+
+@cli.command("first-step")
+@_CONFIG
+@click.argument("study")
+def first_step(config_path: str, study: str) -> None:
+    """First-step statistics and fits of STUDY from its sums."""
+    from ntkpipe import analyse_step
+
+    analyse_step.run(_study(config_path, study))
 
 
 @cli.command()

@@ -1,4 +1,4 @@
-r"""Activations phi and their derivatives, once for NumPy and once for JAX.
+r"""Activations phi with phi' and phi'', once for NumPy and once for JAX.
 
 ======================  =========================  ==============================
 name                    phi(z)                     phi'(z) (0 at the ReLU kink)
@@ -20,26 +20,37 @@ from typing import Any, NamedTuple
 
 
 class Activation(NamedTuple):
-    """An elementwise function and its derivative."""
+    """An elementwise function and its first two derivatives (almost everywhere)."""
 
     phi: Callable[[Any], Any]
     dphi: Callable[[Any], Any]
+    ddphi: Callable[[Any], Any]
 
 
 def _build(name: str, a: float, xp: Any, erf: Callable[[Any], Any]) -> Activation:
     def normal_cdf(z):
         return 0.5 * (1.0 + erf(z / math.sqrt(2.0)))
 
+    root_pi, root_2pi = math.sqrt(math.pi), math.sqrt(2 * math.pi)
     table = {
-        "relu": (lambda z: xp.maximum(z, 0), lambda z: (z > 0).astype(z.dtype)),
-        "leaky_relu": (lambda z: xp.where(z > 0, z, a * z), lambda z: xp.where(z > 0, 1.0, a).astype(z.dtype)),
-        "tanh": (xp.tanh, lambda z: 1.0 - xp.tanh(z) ** 2),
-        "erf": (erf, lambda z: (2.0 / math.sqrt(math.pi)) * xp.exp(-(z**2))),
+        "relu": (lambda z: xp.maximum(z, 0), lambda z: (z > 0).astype(z.dtype), xp.zeros_like),
+        "leaky_relu": (
+            lambda z: xp.where(z > 0, z, a * z),
+            lambda z: xp.where(z > 0, 1.0, a).astype(z.dtype),
+            xp.zeros_like,
+        ),
+        "tanh": (xp.tanh, lambda z: 1.0 - xp.tanh(z) ** 2, lambda z: -2.0 * xp.tanh(z) * (1.0 - xp.tanh(z) ** 2)),
+        "erf": (
+            erf,
+            lambda z: (2.0 / root_pi) * xp.exp(-(z**2)),
+            lambda z: (-4.0 / root_pi) * z * xp.exp(-(z**2)),
+        ),
         "gelu": (
             lambda z: z * normal_cdf(z),
-            lambda z: normal_cdf(z) + z * xp.exp(-(z**2) / 2) / math.sqrt(2 * math.pi),
+            lambda z: normal_cdf(z) + z * xp.exp(-(z**2) / 2) / root_2pi,
+            lambda z: (2.0 - z**2) * xp.exp(-(z**2) / 2) / root_2pi,
         ),
-        "linear": (lambda z: z, xp.ones_like),
+        "linear": (lambda z: z, xp.ones_like, xp.zeros_like),
     }
     return Activation(*table[name])
 

@@ -10,13 +10,14 @@ from itertools import product
 from typing import Any
 
 from ntkpipe import inputs
-from ntkpipe.config import GridConfig, StudyConfig
+from ntkpipe.config import GridConfig, StepConfig, StudyConfig
 from ntkpipe.engines import catalogue
 from ntkpipe.errors import ConfigError
 from ntkpipe.networks import Network
 
 _NETWORK_AXES = ("activation", "parametrization", "bias_init", "sigma_w", "sigma_v", "sigma_b")
 _STUDY_AXES = ("engine", "sampling")
+_STEP_AXES = ("eta", "label")
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Cell:
     n_inputs: int
     seeds: int
     coords: dict[str, Any] = field(compare=False)
+    step: StepConfig | None = None
 
     @property
     def text(self) -> str:
@@ -43,6 +45,8 @@ class Cell:
             "precision": self.precision,
             "inputs": self.inputs_text,
         }
+        if self.step is not None:
+            parts["step"] = self.step.model_dump(mode="json")
         return json.dumps(parts, sort_keys=True, separators=(",", ":"))
 
     @property
@@ -56,7 +60,8 @@ class Cell:
     @property
     def task(self) -> catalogue.Task:
         """What the engine is asked to do."""
-        return catalogue.Task(self.network, self.n_inputs, self.precision, self.sampling)
+        kind = "initialization" if self.step is None else "first_step"
+        return catalogue.Task(self.network, self.n_inputs, self.precision, self.sampling, kind)
 
     @property
     def seconds(self) -> float:
@@ -94,7 +99,7 @@ def expand(name: str, study: StudyConfig, path: str) -> tuple[list[Cell], list[s
 
 def _product(grid: GridConfig, notes: list[str], where: str) -> Iterator[tuple[tuple[int, ...], dict[str, Any]]]:
     """(hidden widths, other axes) of every cell of one grid, in order."""
-    names = [axis for axis in (*_NETWORK_AXES, *_STUDY_AXES) if getattr(grid, axis) is not None]
+    names = [axis for axis in (*_NETWORK_AXES, *_STUDY_AXES, *_STEP_AXES) if getattr(grid, axis) is not None]
     for values in product(*(getattr(grid, axis) for axis in names)):
         axes = dict(zip(names, values, strict=True))
         if grid.widths is not None:
@@ -135,7 +140,7 @@ def _cell(name: str, study: StudyConfig, widths, axes: dict[str, Any], what: tup
     network = Network(input_dim=dim, widths=tuple(widths), **settings)
     sampling = axes.get("sampling", study.sampling)
     engine = axes.get("engine", study.engine)
-    task = catalogue.Task(network, n_inputs, study.precision, sampling)
+    task = catalogue.Task(network, n_inputs, study.precision, sampling, study.kind)
     if engine == "auto":
         engine = "scalar" if sampling == "guided" else catalogue.choose(task)
     if (wrong := catalogue.refuse(engine, task)) is not None:
@@ -155,4 +160,8 @@ def _cell(name: str, study: StudyConfig, widths, axes: dict[str, Any], what: tup
         "engine": engine,
         "sampling": sampling,
     }
-    return Cell(name, network, engine, sampling, study.precision, text, n_inputs, study.seeds, coords)
+    step = None
+    if study.kind == "first_step":
+        step = (study.step or StepConfig()).model_copy(update={k: v for k, v in axes.items() if k in _STEP_AXES})
+        coords |= {"eta": step.eta, "eta_unit": step.eta_unit, "label": str(step.label), "n_train": step.train}
+    return Cell(name, network, engine, sampling, study.precision, text, n_inputs, study.seeds, coords, step)

@@ -19,17 +19,32 @@ from ntkpipe import inputs, provenance, store
 from ntkpipe.engines import catalogue
 from ntkpipe.errors import DamagedFile
 from ntkpipe.plan import Cell, Shard, Study
-from ntkpipe.sampling import HISTOGRAMS, LOG_EDGES, STATISTICS
+from ntkpipe.sampling import GRAM_BLOCK, HISTOGRAMS, LOG_EDGES, N_LARGEST, STATISTICS, block_size
+from ntkpipe.steps import STATISTICS as STEP_STATISTICS
 
 WORKERS = 2
 
-_DRAWN = ("ntk", "ntk_diag", "eigenvalues", "output", "log_weight")
+_DRAWN = (
+    "ntk",
+    "ntk_diag",
+    "eigenvalues",
+    "output",
+    "log_weight",
+    "delta_ntk",
+    "delta_ntk_linear",
+    "eta_used",
+    "flipped_fraction",
+)
 _ATTRS = {
     "ntk": ("neural tangent kernel K(x, x') at initialization", "theory.md section 1"),
     "ntk_diag": ("K(x, x) of each probe", "theory.md section 1"),
     "eigenvalues": ("eigenvalues of the Gram matrix, descending; 0 where below the precision floor", ""),
     "output": ("network output f(x)", ""),
     "log_weight": ("log of the density ratio law/sampler; 0 for plain draws", "theory.md section 2"),
+    "delta_ntk": ("K after one gradient step less K before", "theory.md section 4"),
+    "delta_ntk_linear": ("eta dK/d eta at eta = 0 with the gates held", "theory.md section 4"),
+    "eta_used": ("step size", ""),
+    "flipped_fraction": ("fraction of gates whose pre-activation changes sign", ""),
     "sums": ("mergeable sums over a block of draws", ""),
     "largest": ("largest values of w K^2", ""),
     "histogram": ("weighted counts of natural logarithms", ""),
@@ -41,7 +56,6 @@ _ATTRS = {
 
 def shard_attrs(study: Study, shard: Shard) -> dict[str, Any]:
     """What identifies the content of a shard: law, stream, range, what is kept, and the code."""
-    sampler = catalogue.sampler_name(shard.cell.engine, shard.cell.sampling)
     return {
         "cell": shard.cell.text,
         "seed": study.config.seed,
@@ -49,7 +63,7 @@ def shard_attrs(study: Study, shard: Shard) -> dict[str, Any]:
         "stop": shard.stop,
         "keep": study.config.keep,
         "precision_floor": study.config.tolerances.precision_floor,
-        "source": provenance.source_hash(f"ntkpipe.engines.{sampler}", "ntkpipe.sampling"),
+        "source": provenance.source_hash(*catalogue.code(shard.cell.engine, shard.cell.sampling, study.config.kind)),
     }
 
 
@@ -71,6 +85,10 @@ def label(dataset: xr.Dataset) -> xr.Dataset:
         "widths": "hidden widths, layer by layer",
         "beta": "sum over hidden layers of 1/width",
         "sigma_b": "scale of the biases",
+        "eta": "step size, in eta_unit",
+        "eta_unit": "unit of eta: absolute, or critical = 2/lambda_max(K_0)",
+        "label": "label of the train points",
+        "n_train": "points in the batch",
         "angle": "angle between x and x'",
     }
     for name in dataset.coords:
@@ -111,8 +129,6 @@ _GROWING = ("seed", "block", "gram_block")
 
 def _whole_sizes(study: Study, cell: Cell, shards: list[Shard]) -> dict[str, int]:
     """Sizes along the growing dims when all shards of a cell are put together."""
-    from ntkpipe.sampling import GRAM_BLOCK, block_size
-
     size = block_size(cell.seeds)
     return {
         "seed": cell.seeds,
@@ -122,8 +138,6 @@ def _whole_sizes(study: Study, cell: Cell, shards: list[Shard]) -> dict[str, int
 
 
 def _template(study: Study, cells, first: dict[str, Any], whole) -> tuple[xr.Dataset, dict[str, int]]:
-    from ntkpipe.sampling import N_LARGEST
-
     variables, chunks = {}, {"cell": 1}
     for name, (dims, array) in first.items():
         shape = tuple(whole.get(dim, size) for dim, size in zip(dims, array.shape, strict=True))
@@ -135,13 +149,13 @@ def _template(study: Study, cells, first: dict[str, Any], whole) -> tuple[xr.Dat
             if dim in _GROWING:
                 chunks[dim] = size
     dataset = xr.Dataset(variables, coords=cell_coords(cells), attrs=provenance.attributes(study.config, study.name))
-    if "sums" in variables:
-        dataset = dataset.assign_coords(
-            statistic=("statistic", np.array(STATISTICS, dtype=object)),
-            quantity=("quantity", np.array(HISTOGRAMS, dtype=object)),
-            bin=("bin", (LOG_EDGES[:-1] + LOG_EDGES[1:]) / 2),
-            rank=("rank", np.arange(N_LARGEST)),
-        )
+    coords = {
+        "statistic": np.array(STEP_STATISTICS if study.config.kind == "first_step" else STATISTICS, dtype=object),
+        "quantity": np.array(HISTOGRAMS, dtype=object),
+        "bin": (LOG_EDGES[:-1] + LOG_EDGES[1:]) / 2,
+        "rank": np.arange(N_LARGEST),
+    }
+    dataset = dataset.assign_coords({dim: (dim, values) for dim, values in coords.items() if dim in dataset.dims})
     if any(dim in dataset.dims for dim in ("input", "gram_block")):
         x = inputs.points(study.config.inputs, study.config.seed)
         dataset["x"] = (("input", "coordinate"), x, {"long_name": "input points", "units": "1"})

@@ -18,6 +18,7 @@ from ntkpipe.config_errors import first_error
 from ntkpipe.errors import ConfigError
 from ntkpipe.networks import ACTIVATIONS, BIAS_INITS, PARAMETRIZATIONS
 
+KINDS = ("initialization", "first_step")
 ENGINES = ("auto", "exact", "scalar", "matrix_free", "dense")
 
 Width = Annotated[int, Field(strict=True, ge=1)]
@@ -25,6 +26,9 @@ Depth = Annotated[int, Field(strict=True, ge=0)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+
+
+Label = Annotated[float, Field(strict=True, allow_inf_nan=False)] | Literal["normal"]
 
 
 def _as_list(value: Any) -> Any:
@@ -92,6 +96,10 @@ class GridConfig(Model):
     """values of engine"""
     sampling: axis(Literal["plain", "guided"]) | None = None
     """values of sampling"""
+    eta: axis(Positive) | None = None
+    """values of step.eta (first_step)"""
+    label: axis(Label) | None = None
+    """values of step.label (first_step)"""
 
     @model_validator(mode="after")
     def _shape(self) -> GridConfig:
@@ -135,6 +143,19 @@ class InputsConfig(Model):
         return self
 
 
+class StepConfig(Model):
+    """One gradient step of the loss 1/2 sum (f - y)^2 on the first ``train`` of the points."""
+
+    eta: Positive = 0.1
+    """step size"""
+    eta_unit: Literal["absolute", "critical"] = "absolute"
+    """absolute; or critical: in units of 2/lambda_max(K_0), where gradient descent on a fixed kernel diverges"""
+    label: Label = 0.0
+    """y of every train point: a number, or `normal` (drawn N(0, 1), anew for each network)"""
+    train: Count = 1
+    """points in the batch; the kernel's change is recorded on them and on the remaining points"""
+
+
 class TolerancesConfig(Model):
     """When an estimate is trusted."""
 
@@ -144,6 +165,8 @@ class TolerancesConfig(Model):
     """where there is no exact standard error: one with a smaller effective sample size is flagged"""
     tail_share: Positive = 0.1
     """or one whose 16 largest draws hold more than this share of the sum of K^2"""
+    block_ess: Positive = 30.0
+    """first_step: a mean whose sum of squares is held by fewer blocks of networks than this is flagged"""
     precision_floor: Positive = 1e-13
     """Gram eigenvalues below this times the largest are below rounding: not read as numbers"""
     confidence: Annotated[float, Field(strict=True, gt=0.5, lt=1)] = 0.95
@@ -168,8 +191,9 @@ class FitsConfig(Model):
 class StudyConfig(Model):
     """One study: a grid of cells, all drawn, collected and analysed in the same way."""
 
-    kind: Literal["initialization"]
-    """initialization: moments and Gram statistics of the kernel at initialization"""
+    kind: Literal[KINDS]
+    """initialization: moments and Gram statistics of the kernel at initialization;
+    first_step: how one gradient step moves the kernel (engines matrix_free and dense)"""
     grid: axis(GridConfig)
     """a grid, or a list of grids whose cells are put together"""
     seeds: Count
@@ -187,8 +211,31 @@ class StudyConfig(Model):
     """of the network arithmetic in matrix_free and dense; statistics are always float64"""
     keep: Literal["full", "spectra", "moments"] = "full"
     """full: every draw of K; spectra: eigenvalues of Gram matrices instead of entries; moments: sums only"""
+    step: StepConfig | None = None
+    """the gradient step; only with kind first_step"""
     tolerances: TolerancesConfig = TolerancesConfig()
     fits: FitsConfig = FitsConfig()
+
+    @model_validator(mode="after")
+    def _kind_fits(self) -> StudyConfig:
+        if self.kind == "first_step":
+            return self._check_step()
+        if self.step is not None:
+            raise ValueError("without step unless kind is 'first_step'; it had step")
+        for grid in self.grid:
+            if grid.eta is not None or grid.label is not None:
+                raise ValueError("without grid axes eta and label unless kind is 'first_step'; it had one")
+        return self
+
+    def _check_step(self) -> StudyConfig:
+        step, points = self.step or StepConfig(), self.inputs.points
+        if self.inputs.kind != "file" and step.train > (points or 1):
+            raise ValueError(f"given step.train of at most inputs.points = {points or 1}; it was {step.train}")
+        if self.keep == "spectra":
+            raise ValueError("given keep: full or moments where kind is 'first_step'; it was 'spectra'")
+        if self.inputs.keep == "diagonal":
+            raise ValueError("given inputs.keep: gram where kind is 'first_step'; it was 'diagonal'")
+        return self
 
 
 class ExecutionConfig(Model):
@@ -281,6 +328,7 @@ def known_keys(path: list[Any]) -> list[str]:
                 "grid": GridConfig,
                 "network": NetworkConfig,
                 "inputs": InputsConfig,
+                "step": StepConfig,
                 "tolerances": TolerancesConfig,
                 "fits": FitsConfig,
                 "execution": ExecutionConfig,
@@ -298,6 +346,7 @@ def document_keys() -> str:
         ("`studies.<name>.grid`", GridConfig),
         ("`studies.<name>.network`", NetworkConfig),
         ("`studies.<name>.inputs`", InputsConfig),
+        ("`studies.<name>.step`", StepConfig),
         ("`studies.<name>.tolerances`", TolerancesConfig),
         ("`studies.<name>.fits`", FitsConfig),
         ("`execution`", ExecutionConfig),

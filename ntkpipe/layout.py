@@ -62,10 +62,11 @@ def code(*modules: str) -> str:
     return source_hash(*modules)
 
 
-def sample_code(job: Job) -> str:
+def sample_code(study: Study, job: Job) -> str:
     """Hash of the code that a sampling job runs."""
-    samplers = {catalogue.sampler_name(s.cell.engine, s.cell.sampling) for s in job.shards}
-    return source_hash("ntkpipe.sampling", *(f"ntkpipe.engines.{name}" for name in sorted(samplers)))
+    cells = {(shard.cell.engine, shard.cell.sampling) for shard in job.shards}
+    modules = {name for cell in cells for name in catalogue.code(*cell, study.config.kind)}
+    return source_hash(*sorted(modules))
 
 
 def settings(study: Study) -> str:
@@ -83,6 +84,11 @@ def first_study(plan: Plan) -> str:
     return next(iter(plan.studies))
 
 
+def of_kind(plan: Plan, *kinds: str) -> str:
+    """A regular expression of the studies of some kinds, for a rule's wildcard; matches nothing if there are none."""
+    return "|".join(name for name, study in plan.studies.items() if study.config.kind in kinds) or "(?!)"
+
+
 def sums_of(study: Study) -> list[str]:
     """What the analysis reads."""
     return [f"{study.folder}/sums.zarr", f"{study.folder}/sums.zarr.sha256"] if study.shards else []
@@ -90,19 +96,22 @@ def sums_of(study: Study) -> list[str]:
 
 def analysed(study: Study) -> list[str]:
     """What figures and tables read."""
-    names = ["moments", "fits", *(["gram"] if study.is_gram else [])]
-    return [f"{study.folder}/{name}.zarr" for name in names] + sums_of(study)[:1]
+    return [f"{study.folder}/{name}.zarr" for name in table_names(study)] + sums_of(study)[:1]
 
 
 def figure_names(study: Study) -> list[str]:
     """Figures of a study."""
+    if study.config.kind == "first_step":
+        return ["step_change", "step_scaling", "step_flips", "step_eta"]
     if study.is_gram:
         return ["gram_angle", "gram_spectrum", "s2"]
     return ["s2", "s2_ratio", "slopes", "typical", *(["tails"] if study.shards else [])]
 
 
 def table_names(study: Study) -> list[str]:
-    """Tables of a study."""
+    """Tables (and the datasets behind them) of a study."""
+    if study.config.kind == "first_step":
+        return ["first_step", "fits"]
     return ["moments", "fits", *(["gram"] if study.is_gram else [])]
 
 

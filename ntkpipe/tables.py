@@ -25,6 +25,16 @@ COLUMNS = {
         "min_eigenvalue_median_high", "condition_median", "condition_median_low", "condition_median_high",
         "singular_fraction", "undersampled",
     ],
+    "first_step": [
+        "depth", "width", "beta", "eta", "eta_unit", "label", "bias_init", "engine", "n_samples", "ntk_mean",
+        "delta_ntk_mean", "delta_ntk_low", "delta_ntk_high", "linear_mean", "delta_ntk_exact", "linear_z", "flip_mean",
+        "flip_low", "flip_high", "flip_predicted", "delta_ntk_relative", "delta_ntk_ratio_mean", "flipped_fraction",
+        "undersampled",
+    ],
+    "step_fits": [
+        "quantity", "method", "width", "depth", "eta", "label", "bias_init", "estimate", "low", "high", "reference",
+        "limit", "beta_min", "beta_max", "n_cells",
+    ],
 }  # fmt: skip
 
 
@@ -35,7 +45,8 @@ def run(study: Study) -> None:
     for name in layout.table_names(study):
         frame = load(study, name)
         frame.to_csv(folder / f"{name}.csv", index=False)
-        short = frame[COLUMNS[name]]
+        kind = "step_fits" if name == "fits" and study.config.kind == "first_step" else name
+        short = frame[COLUMNS[kind]]
         (folder / f"{name}.html").write_text(html(short, f"{study.name}: {name}"))
         (folder / f"{name}.tex").write_text(latex(short, f"{study.name}: {name}"))
 

@@ -22,6 +22,6 @@ class Draws(NamedTuple):
     density ratio law/sampler, 0 for plain draws.
     """
 
-    ntk: Float[np.ndarray, draw * inputs]
-    output: Float[np.ndarray, draw * input]
+    ntk: Float[np.ndarray, "draw *inputs"]
+    output: Float[np.ndarray, "draw *input"]
     log_weight: Float[np.ndarray, " draw"]

@@ -33,26 +33,44 @@ class Task:
     n_inputs: int
     precision: str
     sampling: str
+    kind: str = "initialization"
 
 
-def sampler_name(engine: str, sampling: str) -> str:
+def sampler_name(engine: str, sampling: str, kind: str = "initialization") -> str:
     """The module in :mod:`ntkpipe.engines` that draws."""
+    if kind == "first_step":
+        return f"step_{engine}"
     return "guided" if sampling == "guided" else engine
 
 
-def load(engine: str, sampling: str) -> ModuleType:
+def load(engine: str, sampling: str, kind: str = "initialization") -> ModuleType:
     """Import the module whose ``sample`` draws."""
-    return importlib.import_module(f"ntkpipe.engines.{sampler_name(engine, sampling)}")
+    return importlib.import_module(f"ntkpipe.engines.{sampler_name(engine, sampling, kind)}")
+
+
+def code(engine: str, sampling: str, kind: str) -> tuple[str, ...]:
+    """The modules whose code the numbers of a shard depend on."""
+    drawer = "ntkpipe.steps" if kind == "first_step" else "ntkpipe.sampling"
+    return f"ntkpipe.engines.{sampler_name(engine, sampling, kind)}", drawer
 
 
 def choose(task: Task) -> str:
     """``engine: auto``: the cheapest engine that draws the law that is asked for."""
+    if task.kind == "first_step":
+        return "matrix_free"
     return "scalar" if refuse("scalar", task) is None else "matrix_free"
 
 
 def refuse(engine: str, task: Task) -> tuple[str, str, object] | None:
     """(key, what it must be, what it was) for what the engine cannot do; None where it can."""
     net = task.network
+    if task.kind == "first_step":
+        if engine not in ("matrix_free", "dense"):
+            return "engine", "matrix_free, dense or auto where kind is 'first_step'", engine
+        if task.sampling != "plain":
+            return "sampling", "plain where kind is 'first_step'", task.sampling
+        if task.precision != "float64":
+            return "precision", "float64 where kind is 'first_step'", task.precision
     if task.sampling == "guided" and engine != "scalar":
         return "engine", "scalar (or auto) where sampling is guided", engine
     if engine in ("exact", "scalar"):
@@ -81,6 +99,10 @@ def has_exact_moments(network: Network) -> bool:
 def seconds_per_draw(engine: str, task: Task) -> float:
     """Cost model, measured on one 2 GHz-class core; it plans jobs and decides no result."""
     net, k = task.network, task.n_inputs
+    if task.kind == "first_step":
+        if engine == "dense":
+            return 2e-4 + net.n_parameters * 12e-8
+        return 2e-4 + sum(6e-5 + n * (2e-7 * k + 4e-8 * k * k) for n in net.widths)
     match sampler_name(engine, task.sampling):
         case "scalar":
             return 1.5e-6 + 1.0e-7 * net.depth
@@ -101,6 +123,9 @@ def seconds_to_start(engine: str) -> float:
 def bytes_needed(engine: str, task: Task) -> int:
     """Peak memory of a sampling job beyond the interpreter, by the engines' batch sizes."""
     net, k = task.network, task.n_inputs
+    if task.kind == "first_step":
+        per_draw = 8 * k * 36 * (sum(net.fan_in) + 1) + (8 * 6 * net.n_parameters if engine == "dense" else 0)
+        return max(256 * MiB, 2 * per_draw)
     per_draw = 8 * k * 5 * (sum(net.fan_in) + 1) + 16 * k * k
     match engine:
         case "matrix_free":

@@ -54,7 +54,7 @@ def _sample_batch(network: Network, x, rngs: list[np.random.Generator], gram: bo
     v, gain, bias_gain = network.weight_variance, network.weight_gain, network.bias_gain
     draws, k, depth = len(rngs), len(x), network.depth
 
-    def normal(*shape: int) -> Float[np.ndarray, draw * shape]:
+    def normal(*shape: int) -> np.ndarray:
         out = np.empty((draws, *shape), dtype)
         for one, rng in zip(out, rngs, strict=True):
             rng.standard_normal(out=one, dtype=dtype)

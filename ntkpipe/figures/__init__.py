@@ -13,11 +13,11 @@ def run(study: Study) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    from ntkpipe.figures import gram, initialization, style
+    from ntkpipe.figures import first_step, gram, initialization, style
 
-    drawers = {**initialization.FIGURES, **gram.FIGURES}
+    drawers = {**initialization.FIGURES, **gram.FIGURES, **first_step.FIGURES}
     names = layout.figure_names(study)
-    needed = {"moments", "fits", *(["gram"] if study.is_gram else []), *(["sums"] if study.shards else [])}
+    needed = [*layout.table_names(study), *(["sums"] if study.shards else [])]
     data = {name: store.read_rows(Path(study.folder) / f"{name}.zarr") for name in needed}
     folder = Path(study.folder) / "figures"
     folder.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from scipy.special import exprel
 HANIN_NICA_EXPONENT = 5.0
 
 
-def s2_limit(beta: float | Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
+def s2_limit(beta: float | Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     r"""S2(beta) in the limit; 1 at beta = 0.
 
     Written with E(z) = (e^z - 1)/z so that nothing cancels to 0/0:
@@ -27,7 +27,7 @@ def s2_limit(beta: float | Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
     return np.exp(HANIN_NICA_EXPONENT * beta) * prefactor_limit(beta)
 
 
-def prefactor_limit(beta: float | Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
+def prefactor_limit(beta: float | Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """S2(beta)/exp(5 beta): 1 at beta = 0, 1/3 as beta -> infinity."""
     beta = np.asarray(beta, dtype=float)
     z = 6.0 * beta
@@ -37,7 +37,7 @@ def prefactor_limit(beta: float | Float[np.ndarray, ...]) -> Float[np.ndarray, .
     return 1 / 3 + (4 / 3) * np.where(np.abs(z) < 0.05, series, direct)
 
 
-def local_slope_limit(beta: float | Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
+def local_slope_limit(beta: float | Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """d log S2/d beta: 11/3 at beta = 0, 5 as beta -> infinity (prefactor differentiated in closed form)."""
     beta = np.asarray(beta, dtype=float)
     z = 6.0 * beta

@@ -42,15 +42,15 @@ TINY: dict[str, Any] = {
 
 @dataclass
 class Run:
-    """A working folder, and the package (a checkout or a copy of one) that runs in it."""
+    """A working folder, and the checkout (this one or an edited copy) that runs in it."""
 
     folder: Path
-    package: Path = REPO
+    checkout: Path = REPO
 
     @property
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SNAKEMAKE")}
-        return kept | {"PATH": f"{BIN}{os.pathsep}{kept.get('PATH', '')}", "PYTHONPATH": str(self.package)}
+        return kept | {"PATH": f"{BIN}{os.pathsep}{kept.get('PATH', '')}", "PYTHONPATH": str(self.checkout)}
 
     def configure(self, config: dict[str, Any] | str) -> Run:
         """Write the config of the next runs."""
@@ -61,9 +61,16 @@ class Run:
 
     def command(self, *arguments: str, cores: int = 2) -> list[str]:
         """The snakemake command line: targets and flags first, then what every run shares."""
-        shared = ["-s", REPO / "Snakefile", "--directory", self.folder, "--configfile", self.folder / "tiny.yaml"]
-        profile = ["--cores", cores, "--workflow-profile", REPO / "profiles/default"]
-        return [str(part) for part in (BIN / "snakemake", *arguments, *shared, *profile)]
+        files = [
+            "-s",
+            self.checkout / "Snakefile",
+            "--directory",
+            self.folder,
+            "--configfile",
+            self.folder / "tiny.yaml",
+        ]
+        profile = ["--cores", cores, "--workflow-profile", self.checkout / "profiles/default"]
+        return [str(part) for part in (BIN / "snakemake", *arguments, *files, *profile)]
 
     def snakemake(self, *arguments: str, cores: int = 2, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run snakemake to its end, well or not; stdout holds both streams."""
@@ -108,7 +115,7 @@ class Run:
     def copy(self, to: Path) -> Run:
         """The same run in another folder, times of files and Snakemake's notes included."""
         shutil.copytree(self.folder, to, symlinks=True)
-        return Run(to, self.package)
+        return Run(to, self.checkout)
 
     def shards(self, study: str = "*") -> dict[str, Shard]:
         """Shards by path relative to the folder."""

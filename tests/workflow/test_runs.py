@@ -22,7 +22,11 @@ import xarray as xr
 from harness import BIN, REPO, TINY, Run, flip_a_byte, hashes
 
 import ntkpipe
+from ntkpipe import collect
+from ntkpipe import config as configuration
+from ntkpipe import plan as planning
 from ntkpipe.errors import DamagedFile
+from ntkpipe.sampling import block_size
 
 pytestmark = pytest.mark.workflow
 
@@ -149,22 +153,28 @@ def test_rerun_is_a_no_op(run: Run) -> None:
 
 
 def _edit(run: Run, tmp_path: Path, module: str, pattern: str, replacement: str) -> Run:
-    """The run with a copy of the package in which a pattern of a module is replaced once."""
-    package = tmp_path / "edited"
-    if not package.exists():
-        shutil.copytree(REPO / "ntkpipe", package / "ntkpipe", ignore=shutil.ignore_patterns("__pycache__"))
-    file = package / "ntkpipe" / module
+    """The run with a copy of the checkout in which a pattern of a module is replaced once."""
+    checkout = tmp_path / "edited"
+    if not checkout.exists():
+        for folder in ("ntkpipe", "workflow", "profiles"):
+            shutil.copytree(REPO / folder, checkout / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        for file in ("Snakefile", "environment.yml"):
+            shutil.copy(REPO / file, checkout)
+    file = checkout / "ntkpipe" / module
     text, n = re.subn(pattern, replacement, file.read_text(), count=1)
     assert n == 1, f"nothing to edit in {module}"
     file.write_text(text)
-    return Run(run.folder, package)
+    return Run(run.folder, checkout)
 
 
 def test_an_edited_figure_reruns_figures_and_report_only(run: Run, tmp_path: Path) -> None:
     assert _edit(run, tmp_path, "figures/initialization.py", r"\Z", "\n# a comment\n").planned() == {}
     edited = _edit(run, tmp_path, "figures/initialization.py", r"linewidth=[\d.]+", "linewidth=0.123")
     assert edited.planned() == {"figures_point": 1, "figures_gram": 1, "report": 1, "all": 1}
-    assert "linewidth" in (edited.package / "ntkpipe/figures/initialization.py").read_text()
+    drawn, tables = (run.folder / f"results/point/{name}" for name in ("figures/s2.svg", "tables/moments.csv"))
+    before, table = drawn.read_text(), tables.read_text()
+    edited.make("results/point/figures/s2.svg")
+    assert drawn.read_text() != before and tables.read_text() == table
 
 
 def test_an_edited_analysis_reruns_no_sampling(run: Run, tmp_path: Path) -> None:
@@ -200,45 +210,44 @@ def test_adding_a_width_draws_the_new_cells_only(run: Run) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "redrawn"),
-    [
-        ({"tolerances": {"precision_floor": 1e-9}}, None),
-        ({"tolerances": {"relative_error": 0.5}}, False),
-        ({"fits": {"beta_max": 0.5}}, False),
-        ({"seed": 1}, True),
-    ],
-    ids=["precision_floor", "relative_error", "fits", "seed"],
+    [({"tolerances": {"relative_error": 0.5}}, False), ({"fits": {"beta_max": 0.5}}, False), ({"seed": 1}, True)],
+    ids=["relative_error", "fits", "seed"],
 )
-def test_a_changed_key_is_followed(run: Run, changes: dict, redrawn: bool | None) -> None:
-    before = run.shards("point")
-    run.configure(altered(**changes)).make("results/point/moments.zarr")
-    after = run.shards("point")
-    if redrawn is True:
-        assert len(after) == 2 * len(before) and {path: after[path] for path in before} == before
-    if redrawn is False:
-        assert after == before
-    attrs = xr.open_zarr(run.folder / "results/point/moments.zarr").attrs
-    for key, value in changes.items():
-        assert attrs["config"][key] == (attrs["config"][key] | value if isinstance(value, dict) else value)
+def test_a_changed_key_is_followed(run: Run, changes: dict, redrawn: bool) -> None:
+    jobs = run.configure(altered(**changes)).planned()
+    assert {"analyse", "figures_point", "report"} <= set(jobs)
+    assert any(rule.startswith("sample_point") for rule in jobs) == redrawn
+    assert not [rule for rule in jobs if rule.endswith("_gram") or rule.startswith("sample_gram")]
 
 
-def test_more_draws_of_the_same_cells(fresh: Run) -> None:
-    """8192 draws keep single draws' sums, more keep blocks of 64: a shard of one is no shard of the other."""
-    big = {"kind": "file", "path": "points.npy"}
+def test_a_changed_precision_floor_needs_no_deleting_by_hand(run: Run) -> None:
+    changed = altered(tolerances={"precision_floor": 1e-9})
+    run.configure(changed).make(SUMS)
+    attrs = xr.open_zarr(run.folder / SUMS).attrs
+    assert attrs["config"]["tolerances"]["precision_floor"] == 1e-9
+
+
+@pytest.mark.parametrize(
+    "changes", [{"seeds": 9216}, {"keep": "moments"}, {"seed": 1}, {"precision": "float32"}], ids=str
+)
+def test_equal_shard_names_mean_equal_shards(changes: dict) -> None:
+    """Snakemake goes by names: a shard that another config would make otherwise must be called otherwise."""
     study = {
         "kind": "initialization",
-        "grid": {"width": 1, "depth": 1},
+        "grid": {"width": 2, "depth": 1, "engine": "matrix_free"},
         "seeds": 8192,
-        "keep": "full",
-        "engine": "matrix_free",
-        "inputs": big,
+        "inputs": {"points": 34},  # large enough for shards of less than 8192 draws
     }
-    fresh.configure({"studies": {"points": study}})
-    np.save(fresh.folder / "points.npy", np.random.default_rng(0).standard_normal((34, 2)))
-    fresh.make("results/points/sums.zarr")
-    assert len(fresh.shards()) > 1
-    fresh.configure({"studies": {"points": study | {"seeds": 9216}}}).make("results/points/sums.zarr")
-    sums = ntkpipe.open(fresh.folder / "results/points/sums.zarr")["sums"].sel(statistic="count")
-    assert int(sums.sum()) == 9216
+    mine, other = (
+        planning.make(configuration.parse({"studies": {"same": settings}})).studies["same"]
+        for settings in (study, study | changes)
+    )
+    theirs = {shard.path: shard for shard in other.shards}
+    assert len(mine.shards) > 1
+    for shard in mine.shards:
+        if shard.path in theirs:
+            assert collect.shard_attrs(mine, shard) == collect.shard_attrs(other, theirs[shard.path])
+            assert block_size(shard.cell.seeds) == block_size(theirs[shard.path].cell.seeds)
 
 
 # --- 5, 6: killed runs, lost files ------------------------------------------------------------------
@@ -248,7 +257,7 @@ SLOW = {
         "slow": {
             "kind": "initialization",
             "grid": {"width": 32, "depth": [10, 11, 12, 13, 14, 15, 16, 17], "engine": "matrix_free"},
-            "seeds": 5120,
+            "seeds": 4096,
             "keep": "moments",
             "inputs": {"kind": "circle", "points": 3},
         }
@@ -270,7 +279,7 @@ def _kill_tree(driver: subprocess.Popen) -> None:
 
 
 def test_killed_run_resumes_to_the_same_bytes(tmp_path: Path) -> None:
-    target = "results/slow/moments.zarr"
+    target = "results/slow/sums.zarr"
     run = Run(tmp_path / "killed").configure(SLOW)
     with open(tmp_path / "killed.txt", "w") as said:
         driver = subprocess.Popen(
@@ -303,7 +312,10 @@ def test_lost_shard_is_drawn_again_alone(run: Run) -> None:
     before = run.shards()
     lost = next(path for path in before if "depth8-width32" in path)
     (run.folder / lost).unlink()
-    run.make(SUMS)
+    assert run.planned() == {}  # what was made of it is whole
+    shutil.rmtree(run.folder / SUMS)
+    assert "sample_point_0" in run.planned(SUMS)
+    run.make(lost)
     after = run.shards()
     assert after[lost].sha256 == before[lost].sha256
     others = before.keys() - {lost}
@@ -327,16 +339,20 @@ def test_damaged_shard_is_named_and_mended(run: Run) -> None:
     assert run.ntkpipe("verify", SUMS, *before).returncode == 0
 
 
-@pytest.mark.parametrize("damage", ["flipped", "missing"])
-def test_damaged_dataset_is_named_and_mended(run: Run, damage: str) -> None:
+def test_damaged_dataset_is_named_and_mended(run: Run) -> None:
     table = run.folder / "results/point/moments.zarr"
     chunk = table / "s2/c/0"
-    values = xr.open_zarr(table).load()
-    flip_a_byte(chunk) if damage == "flipped" else chunk.unlink()
-    with pytest.raises(DamagedFile, match=r"moments\.zarr/s2/c/0"):
+    values, whole = xr.open_zarr(table).load(), chunk.read_bytes()
+    chunk.unlink()  # plain zarr reads NaN
+    assert np.isnan(xr.open_zarr(table).s2).all()
+    with pytest.raises(DamagedFile, match=r"moments\.zarr/s2/c/0 is missing"):
+        ntkpipe.open(table)
+    chunk.write_bytes(whole)
+    flip_a_byte(chunk)
+    with pytest.raises(DamagedFile, match=r"moments\.zarr/s2/c/0 is altered"):
         ntkpipe.open(table)
     said = run.fail("results/point/figures/s2.svg", "--forcerun", "figures_point")
-    assert "results/point/moments.zarr/s2/c/0 is" in said and "delete results/point/moments.zarr" in said
+    assert "results/point/moments.zarr/s2/c/0 is altered" in said and "delete results/point/moments.zarr" in said
     shutil.rmtree(table)
     run.make("results/point/moments.zarr")
     xr.testing.assert_equal(ntkpipe.open(table).load(), values)
@@ -352,15 +368,12 @@ def test_damaged_sums_stop_the_analysis(run: Run) -> None:
 
 
 def test_cores_and_job_length_change_no_bit(finished: Run, fresh: Run) -> None:
-    targets = [f"results/{study}/{name}.zarr" for study in TINY["studies"] for name in ("sums", "samples")]
-    fresh.configure(TINY | {"execution": {"job_seconds": 0.01}})
-    jobs = fresh.planned(*targets)
-    assert len([rule for rule in jobs if rule.startswith("sample_")]) == len(finished.shards()) > 2
-    fresh.make(*targets, cores=1)
-    assert hashes(fresh.shards()) == hashes(finished.shards())
-    for target in targets:
-        mine, theirs = (xr.open_zarr(run.folder / target).load() for run in (fresh, finished))
-        xr.testing.assert_equal(mine, theirs)
+    shards = finished.shards()
+    fresh.configure(TINY | {"execution": {"job_seconds": 0.02}})
+    jobs = fresh.planned(*shards)
+    assert len(jobs) > len(finished.planned(*shards, "--forceall"))
+    fresh.make(*shards, cores=1)
+    assert hashes(fresh.shards()) == hashes(shards)
 
 
 # --- 9: bad configs --------------------------------------------------------------------------------------
@@ -386,7 +399,7 @@ def test_bad_config_is_one_line_and_writes_nothing(fresh: Run, changes: dict, wh
 
 def test_a_key_given_twice_is_refused(fresh: Run) -> None:
     said = fresh.configure("title: one\ntitle: two\nstudies: {}\n").fail()
-    assert "key 'title' is given twice" in said
+    assert re.search(r"tiny\.yaml: .*title\W+ is given twice.* line 2", said), said
     assert not (fresh.folder / "results").exists()
 
 
@@ -394,6 +407,13 @@ def test_dry_run_writes_nothing(fresh: Run) -> None:
     jobs = fresh.configure(TINY).planned()
     assert jobs["report"] == jobs["all"] == 1 and jobs["analyse"] == 2
     assert not (fresh.folder / "results").exists()
+
+
+def test_dry_run_of_another_config_leaves_the_config_of_the_steps_alone(run: Run) -> None:
+    resolved = run.folder / "results/config.yaml"
+    before = resolved.read_text()
+    assert run.configure(altered(seed=7)).planned()
+    assert resolved.read_text() == before
 
 
 # --- 10: Snakemake's own tools ------------------------------------------------------------------------------
@@ -484,19 +504,28 @@ def test_moments_only_and_exact_only_studies(finished: Run, fresh: Run) -> None:
     assert float(closed.s2.sel(width=16, depth=8)) == float(full.s2_exact.isel(cell=1))
 
 
-def test_layer_varying_and_spectra_studies(fresh: Run) -> None:
-    common = {"kind": "initialization", "seeds": 128, "inputs": {"points": 3}}
+def test_studies_that_few_figures_can_show(fresh: Run) -> None:
+    """Widths that vary by layer make no curves over beta; guided draws alone have no typical values."""
     varying = {"widths": [[4, 8], [8, 4, 4]], "bias_init": ["none", "normal"]}
-    fresh.configure(
-        {
-            "studies": {
-                "probes": common | {"grid": varying, "inputs": {"points": 3, "keep": "diagonal"}},
-                "spectra": common | {"grid": {"width": 16, "depth": [0, 2]}, "keep": "spectra"},
-            }
-        }
+    probes = {"grid": varying, "network": {"activation": "tanh"}, "inputs": {"points": 3, "keep": "diagonal"}}
+    guided = {"grid": {"width": 16, "depth": [2, 4]}, "sampling": "guided"}
+    common = {"kind": "initialization", "seeds": 128}
+    fresh.configure({"studies": {"probes": common | probes, "guided": common | guided}})
+    fresh.make(
+        "results/probes/samples.zarr", *(f"results/{study}/figures/typical.svg" for study in ("probes", "guided"))
     )
-    fresh.make()
-    probes = xr.open_zarr(fresh.folder / "results/probes/samples.zarr")
-    assert probes["ntk_diag"].dims == ("cell", "seed", "input") and set(probes.width.values) == {0}
-    spectra = xr.open_zarr(fresh.folder / "results/spectra/samples.zarr")
-    assert "eigenvalues" in spectra and "ntk" not in spectra
+    samples = xr.open_zarr(fresh.folder / "results/probes/samples.zarr")
+    assert samples["ntk_diag"].dims == ("cell", "seed", "input") and set(samples.width.values) == {0}
+    assert sorted(set(samples.widths.values)) == ["4x8", "8x4x4"]
+    np.testing.assert_allclose(sorted(set(samples.beta.values)), [1 / 4 + 1 / 8, 1 / 8 + 1 / 4 + 1 / 4])
+
+
+def test_spectra_are_kept_without_entries(fresh: Run) -> None:
+    study = {"kind": "initialization", "seeds": 128, "keep": "spectra", "inputs": {"points": 3}}
+    fresh.configure({"studies": {"spectra": study | {"grid": {"width": 16, "depth": [0, 2]}}}})
+    fresh.make("results/spectra/samples.zarr", "results/spectra/gram.zarr")
+    samples = xr.open_zarr(fresh.folder / "results/spectra/samples.zarr").load()
+    assert "eigenvalues" in samples and "ntk" not in samples
+    assert (samples.eigenvalues.diff("mode") <= 0).all() and (samples.eigenvalues >= 0).all()
+    smallest = xr.open_zarr(fresh.folder / "results/spectra/gram.zarr").min_eigenvalue_median
+    np.testing.assert_allclose(smallest, samples.eigenvalues.isel(mode=-1).median("seed"), rtol=0.03)

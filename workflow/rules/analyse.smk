@@ -10,6 +10,8 @@ rule analyse:
         f"{RESULTS}/{{study}}/logs/analyse.log",
     benchmark:
         f"{RESULTS}/{{study}}/logs/analyse.tsv"
+    wildcard_constraints:
+        study=layout.of_kind(PLAN, "initialization"),
     conda:
         "../../environment.yml"
     resources:
@@ -45,3 +47,30 @@ rule gram:
         settings=lambda wildcards: layout.settings(study_of(wildcards)),
     shell:
         "python -m ntkpipe gram --config {params.config} {wildcards.study} 2>&1 | tee {log}"
+
+
+rule first_step:
+    input:
+        lambda wildcards: layout.sums_of(study_of(wildcards)),
+    output:
+        directory(f"{RESULTS}/{{study}}/first_step.zarr"),
+        f"{RESULTS}/{{study}}/first_step.zarr.sha256",
+        directory(f"{RESULTS}/{{study}}/fits.zarr"),
+        f"{RESULTS}/{{study}}/fits.zarr.sha256",
+    log:
+        f"{RESULTS}/{{study}}/logs/first_step.log",
+    benchmark:
+        f"{RESULTS}/{{study}}/logs/first_step.tsv"
+    wildcard_constraints:
+        study=layout.of_kind(PLAN, "first_step"),
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=1500,
+        runtime=60,
+    params:
+        config=CONFIG,
+        code=layout.code("ntkpipe.analyse_step"),
+        settings=lambda wildcards: layout.settings(study_of(wildcards)),
+    shell:
+        "python -m ntkpipe first-step --config {params.config} {wildcards.study} 2>&1 | tee {log}"

@@ -21,6 +21,6 @@ for _study in PLAN.studies.values():
                 runtime=layout.minutes(_job.seconds),
             params:
                 config=CONFIG,
-                code=layout.sample_code(_job),
+                code=layout.sample_code(_study, _job),
             shell:
                 "python -m ntkpipe sample --config {params.config} {output} 2>&1 | tee {log}"
