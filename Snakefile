@@ -19,3 +19,4 @@ rule all:
     default_target: True
     input:
         f"{RESULTS}/report/index.html",
+        [shard.path for study in PLAN.studies.values() for shard in study.shards],

@@ -33,7 +33,7 @@ def _build(name: str, a: float, xp: Any, erf: Callable[[Any], Any]) -> Activatio
 
     root_pi, root_2pi = math.sqrt(math.pi), math.sqrt(2 * math.pi)
     table = {
-        "relu": (lambda z: xp.maximum(z, 0), lambda z: (z > 0).astype(z.dtype), xp.zeros_like),
+        "relu": (lambda z: xp.where(z > 0, z, 0), lambda z: (z > 0).astype(z.dtype), xp.zeros_like),
         "leaky_relu": (
             lambda z: xp.where(z > 0, z, a * z),
             lambda z: xp.where(z > 0, 1.0, a).astype(z.dtype),

@@ -16,7 +16,18 @@ from ntkpipe.collect import cell_coords, label
 from ntkpipe.plan import Study
 from ntkpipe.theory.first_step import hanin_nica_ratio_limit
 
-GROUP = ("eta", "eta_unit", "label", "bias_init", "activation", "parametrization", "engine")
+GROUP = (
+    "eta",
+    "eta_unit",
+    "label",
+    "bias_init",
+    "activation",
+    "parametrization",
+    "sigma_w",
+    "sigma_v",
+    "sigma_b",
+    "engine",
+)
 
 METHODS = {
     "prefactor": "log(-dE[K]/d eta / E[K] / (d beta |x|^2/n_0)) = a + c beta at one width, gates held; 5 to order",

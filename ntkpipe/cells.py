@@ -145,6 +145,7 @@ def _cell(name: str, study: StudyConfig, widths, axes: dict[str, Any], what: tup
         engine = "scalar" if sampling == "guided" else catalogue.choose(task)
     if (wrong := catalogue.refuse(engine, task)) is not None:
         key, must, was = wrong
+        key = f"grid.{key.split('.')[-1]}" if key.split(".")[-1] in axes else key
         raise ConfigError(f"{path}.{key}", must, was)
     coords = {
         "depth": network.depth,
@@ -155,8 +156,7 @@ def _cell(name: str, study: StudyConfig, widths, axes: dict[str, Any], what: tup
         if widths
         else "",
         "beta": network.beta,
-        **{axis: settings[axis] for axis in ("activation", "parametrization", "bias_init", "sigma_b")},
-        **{axis: settings[axis] for axis in ("sigma_w", "sigma_v") if axis in axes},
+        **{axis: settings[axis] for axis in _NETWORK_AXES},
         "engine": engine,
         "sampling": sampling,
     }

@@ -62,6 +62,7 @@ def shard_attrs(study: Study, shard: Shard) -> dict[str, Any]:
         "start": shard.start,
         "stop": shard.stop,
         "keep": study.config.keep,
+        "block": block_size(shard.cell.seeds),
         "precision_floor": study.config.tolerances.precision_floor,
         "source": provenance.source_hash(*catalogue.code(shard.cell.engine, shard.cell.sampling, study.config.kind)),
     }
@@ -189,6 +190,10 @@ def _write_cell(study: Study, group, row: int, shards: list[Shard], names: tuple
                 group[name][row, begin : begin + len(array)] = array
                 grown[dims[0]] = begin + len(array)
         at |= grown
+    for name in names:  # zarr cuts off what is too long, and fills up what is too short, without a word
+        dim, size = group[name].metadata.dimension_names[1], group[name].shape[1]
+        if at.get(dim, size) != size:
+            raise DamagedFile(f"the shards from {shards[0].path} on hold {at[dim]} rows of {name} where {size} are due")
     if "histogram" in names:
         group["histogram"][row] = histogram
     if "largest" in names:

@@ -165,8 +165,10 @@ class TolerancesConfig(Model):
     """where there is no exact standard error: one with a smaller effective sample size is flagged"""
     tail_share: Positive = 0.1
     """or one whose 16 largest draws hold more than this share of the sum of K^2"""
+    step_relative_error: Positive = 0.08
+    """first_step: a mean is flagged where the exact relative standard error of E[K^2], whose tail it has, is larger"""
     block_ess: Positive = 30.0
-    """first_step: a mean whose sum of squares is held by fewer blocks of networks than this is flagged"""
+    """first_step, where there is no exact law: flagged where fewer blocks of networks hold the sum of DeltaK^2"""
     precision_floor: Positive = 1e-13
     """Gram eigenvalues below this times the largest are below rounding: not read as numbers"""
     confidence: Annotated[float, Field(strict=True, gt=0.5, lt=1)] = 0.95
@@ -290,6 +292,8 @@ def read_tree(path: str | Path) -> Any:
         raise ConfigError(str(path), "a readable config file", error.strerror) from None
     except yaml.YAMLError as error:
         raise ConfigError(str(path), "valid YAML", " ".join(str(error).split())) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(path), "UTF-8 text", f"byte {error.start}: {error.reason}") from None
 
 
 def parse(tree: Any, source: str = "config") -> Config:
@@ -306,11 +310,15 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     """A YAML loader that refuses a key given twice, where plain YAML keeps the last one silently."""
 
     def construct_mapping(self, node, deep=False):
-        seen: set[Any] = set()
+        seen: set[tuple[str, str]] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=deep)
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = (key_node.tag, key_node.value)
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key_node.value!r} is given twice", key_node.start_mark
+                )
             seen.add(key)
         return super().construct_mapping(node, deep)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from math import exp
+from math import inf
+
+import numpy as np
 
 from ntkpipe.errors import ConfigError
 from ntkpipe.networks import Network
@@ -36,8 +38,8 @@ def answer(widths: str, input_dim: int, norm: float, biases: bool, sigma_b: floa
     ConfigError: a value is out of range.
     """
     for name, value in (("--input-dim", input_dim), ("--norm", norm), ("--sigma-b", sigma_b)):
-        if not value > 0:
-            raise ConfigError(name, "greater than 0", value)
+        if not 0 < value < inf:
+            raise ConfigError(name, "a finite number greater than 0", value)
     network = Network(
         input_dim,
         parse_widths(widths),
@@ -45,7 +47,9 @@ def answer(widths: str, input_dim: int, norm: float, biases: bool, sigma_b: floa
         bias_init="zero" if biases else "none",
         sigma_b=sigma_b,
     )
-    beta, s2 = network.beta, moments.s2(network, norm**2)
+    beta, s2 = np.float64(network.beta), moments.s2(network, norm**2)
+    with np.errstate(over="ignore"):
+        order = np.exp(5 * beta)
     lines = [
         ("depth (hidden layers)", f"{network.depth}"),
         ("beta = sum 1/width", f"{beta:.6g}"),
@@ -55,8 +59,8 @@ def answer(widths: str, input_dim: int, norm: float, biases: bool, sigma_b: floa
     if not biases and len(set(network.widths)) == 1:
         lines.append(("S2, limit at this beta", f"{float(limit.s2_limit(beta)):.8g}"))
     lines += [
-        ("exp(5 beta)", f"{exp(5 * beta):.8g}"),
-        ("S2/exp(5 beta)", f"{s2 / exp(5 * beta):.6g}"),
+        ("exp(5 beta)", f"{order:.8g}"),
+        ("S2/exp(5 beta)", f"{s2 * np.exp(-5 * beta):.6g}"),
         ("P(dead layer)", f"{moments.dead_fraction(network):.3g}"),
         ("draws for S2 within 1 % (plain)", f"{1e4 * moments.s2_relative_sd(network, norm**2) ** 2:.3g}"),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float
@@ -62,8 +63,10 @@ def _from_file(config: InputsConfig, path: str) -> Float[np.ndarray, "k n0"]:
                 x = archive["x" if "x" in archive.files else archive.files[0]]
         else:
             x = np.loadtxt(file, delimiter=",", ndmin=2, comments="#")
+        if np.iscomplexobj(x):
+            raise ValueError("complex numbers")
         x = np.atleast_2d(np.asarray(x, dtype=float))
-    except (ValueError, OSError, IndexError, EOFError) as error:
+    except (ValueError, TypeError, OSError, IndexError, EOFError, BadZipFile) as error:
         raise ConfigError(where, f"a csv, npy or npz table of numbers ({error})", config.path) from None
     if x.ndim != 2 or x.size == 0:
         raise ConfigError(where, "a table of points by coordinates", f"{config.path} of shape {x.shape}")

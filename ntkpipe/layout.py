@@ -32,29 +32,31 @@ def plan_from(tree: dict[str, Any], files: list[str]) -> Plan:
     ConfigError: anything in it is wrong.
     """
     source = str(files[-1]) if files else "config"
-    for file in files:  # Snakemake's own loader keeps the last of two equal keys silently
+    for file in files:  # Snakemake's loader keeps the last of two equal keys without a word; ours refuses
         configuration.read_tree(file)
     return planning.make(configuration.parse(dict(tree), source), source)
 
 
 def use_this_python(checkout: str) -> None:
     """Let the rules' ``python -m ntkpipe`` be this interpreter, and this checkout where nothing is installed."""
-    for name, value in (("PATH", str(Path(sys.executable).parent)), ("PYTHONPATH", checkout)):
-        old = os.environ.get(name, "")
-        parts = [value, old] if name == "PATH" else [old, value]
-        os.environ[name] = os.pathsep.join(filter(None, parts))
+    for name, first in (("PATH", str(Path(sys.executable).parent)), ("PYTHONPATH", checkout)):
+        os.environ[name] = os.pathsep.join(filter(None, [first, os.environ.get(name)]))
 
 
-def write_resolved(plan: Plan) -> str:
-    """Write the merged config to ``<results>/config.yaml``, where every step reads it."""
-    path = Path(plan.config.results) / "config.yaml"
+def resolved(plan: Plan) -> Path:
+    """Where every step reads the merged config."""
+    return Path(plan.config.results) / "config.yaml"
+
+
+def write_resolved(plan: Plan) -> None:
+    """Write the merged config; once a run holds the lock, so that a dry run beside it changes nothing."""
+    path = resolved(plan)
     text = yaml.safe_dump(plan.config.model_dump(mode="json", exclude_none=True), sort_keys=False)
     if not path.exists() or path.read_text() != text:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".config.{uuid.uuid4().hex}.tmp")
         temporary.write_text(text)
         os.replace(temporary, path)
-    return str(path)
 
 
 def code(*modules: str) -> str:

@@ -15,6 +15,7 @@ from ntkpipe.cells import Cell, expand
 from ntkpipe.config import Config, StudyConfig
 from ntkpipe.engines import catalogue
 from ntkpipe.errors import ConfigError
+from ntkpipe.sampling import block_size
 from ntkpipe.streams import QUANTUM, Stream
 
 SHARD_SECONDS = 30.0
@@ -171,7 +172,8 @@ def _shards(cell: Cell, study: StudyConfig, folder: str) -> list[Shard]:
     by_size = SHARD_BYTES / (QUANTUM * bytes_per_draw(study, cell.n_inputs))
     step = QUANTUM * max(1, int(min(by_time, by_size)))
     bounds = [(first, min(first + step, cell.seeds)) for first in range(0, cell.seeds, step)]
-    stem = f"{folder}/shards/{cell.name}-{study.keep}"
+    made = f"{study.keep}-block{block_size(cell.seeds)}-floor{study.tolerances.precision_floor!r}"
+    stem = f"{folder}/shards/{cell.name}-{made}"  # all that the content depends on: a changed key is a missing file
     return [Shard(cell.study, cell, a, b, f"{stem}-draws{a:09d}to{b:09d}.zarr.zip") for a, b in bounds]
 
 

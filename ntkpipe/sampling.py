@@ -86,7 +86,8 @@ def reduce_draws(draws: Draws, size: int, keep: str, floor: float) -> Arrays:
         eigenvalues = np.where(eigenvalues > floor * eigenvalues[:, :1], eigenvalues, 0.0)
         low = _log(eigenvalues[:, -1])
         logs["log_min_eigenvalue"] = low, weight
-        logs["log_condition"] = np.where(eigenvalues[:, 0] > 0, _log(eigenvalues[:, 0]) - low, np.inf), weight
+        with np.errstate(invalid="ignore"):  # a dead network's Gram matrix is 0
+            logs["log_condition"] = np.where(eigenvalues[:, 0] > 0, _log(eigenvalues[:, 0]) - low, np.inf), weight
         blocks = np.arange(0, len(ntk), GRAM_BLOCK)
         arrays["gram_sum"] = ("gram_block", *inputs), np.add.reduceat(ntk, blocks, axis=0)
         arrays["gram_square_sum"] = ("gram_block", *inputs), np.add.reduceat(ntk**2, blocks, axis=0)

@@ -39,8 +39,8 @@ def _encoding(dataset: xr.Dataset, chunks: dict[str, int] | None = None) -> dict
         encoding[str(name)] = _compressors()
         if variable.ndim:
             encoding[str(name)]["chunks"] = tuple(
-                min(size, (chunks or {}).get(str(dim), size)) or 1
-                for dim, size in zip(variable.dims, variable.shape, strict=True)
+                min(size, (chunks or {}).get(str(dim), size) if variable.ndim > 1 else size) or 1
+                for dim, size in zip(variable.dims, variable.shape, strict=True)  # coordinates in one chunk
             )
     return encoding
 
@@ -196,8 +196,12 @@ def verify(path: str | Path) -> None:
         raise DamagedFile(f"dataset {target} is missing; run snakemake")
     if not manifest.is_file():
         raise DamagedFile(f"manifest {manifest} is missing; {mend}")
-    for line in manifest.read_text().splitlines():
-        digest, name = line.split("  ", 1)
+    noted = dict(reversed(line.split("  ", 1)) for line in manifest.read_text().splitlines() if "  " in line)
+    files = [file for file in target.rglob("*") if file.is_file() and file.name != ".snakemake_timestamp"]
+    held = {f"{target.name}/{file.relative_to(target)}" for file in files}
+    if strange := sorted(held - noted.keys()):
+        raise DamagedFile(f"{target.parent / strange[0]} is not in {manifest.name}; {mend}")
+    for name, digest in noted.items():
         file = target.parent / name
         if not file.is_file():
             raise DamagedFile(f"{file} is missing; {mend}")
@@ -234,14 +238,21 @@ def _unstack_cells(dataset: xr.Dataset) -> xr.Dataset:
         return dataset
     beta = dataset["beta"]
     constant = [name for name in along if name not in axes]
-    flat = dataset.drop_vars([*constant, "cell"], errors="ignore").set_index(cell=axes).unstack("cell")
+    flat = _set_axes(dataset.drop_vars([*constant, "cell"], errors="ignore"), axes)
     for name in constant:
         if name not in ("beta", "widths"):
             flat = flat.assign_coords({name: dataset[name].values[0]})
     beta = beta.drop_vars([n for n in along if n not in axes], errors="ignore").drop_vars("cell", errors="ignore")
     shape = [name for name in ("depth", "width") if name in axes]
-    beta = beta.set_index(cell=axes).unstack("cell")
+    beta = _set_axes(beta, axes)
     return flat.assign_coords(beta=beta.isel({name: 0 for name in axes if name not in shape}, drop=True))
+
+
+def _set_axes(labelled, axes: list[str]):
+    """``cell`` replaced by its axes; a single axis is a renaming."""
+    if len(axes) == 1:
+        return labelled.swap_dims(cell=axes[0])
+    return labelled.set_index(cell=axes).unstack("cell")
 
 
 def _check_complete(building: Path, target: Path) -> None:

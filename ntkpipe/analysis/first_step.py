@@ -83,8 +83,7 @@ def first_step(
         row["flip_predicted"], row["flip_predicted_low"], row["flip_predicted_high"] = scaled
     row["ess"] = column["delta"].sum() ** 2 / column["delta_square"].sum() if column["delta_square"].any() else 0.0
     _theory(row, network, norm_squared, step, column, n)
-    # E[DeltaK] has the tail of K^2: few large networks decide it. Trust it where its square is resolved too.
-    row["undersampled"] = int(not _resolved(column, tolerances))
+    row["undersampled"] = int(not _resolved(network, norm_squared, column, n, tolerances))
     return row
 
 
@@ -103,10 +102,17 @@ def _theory(row, network: Network, norm_squared: float, step: StepConfig, column
         row["linear_z"] = (row["linear_mean"] - row["delta_ntk_exact"]) / np.sqrt(variance / n)
 
 
-def _resolved(column, tolerances: TolerancesConfig) -> bool:
-    """Whether the second moments of DeltaK are spread over enough blocks for Student's t to hold."""
+def _resolved(network: Network, norm_squared: float, column, n: float, tolerances: TolerancesConfig) -> bool:
+    """Whether Student's t is to be trusted for E[DeltaK], whose tail is that of K^2.
+
+    By the exact relative standard error of E[K^2] where the law is solvable: a flag read off the sample would
+    pick the samples that missed the tail. Else by the number of blocks that hold the squares of DeltaK.
+    """
+    if np.isfinite(norm_squared) and exact.refuse(network) is None:
+        logs = exact.log_moments(network, norm_squared, 4)
+        relative_variance = np.exp(min(logs[3] - 2 * logs[1], 700.0)) - 1
+        return bool(np.sqrt(max(relative_variance, 0.0) / n) <= tolerances.step_relative_error)
     squares = intervals.coarsen(column["delta_square"][:, None])[:, 0]
     if not squares.sum() > 0:
         return True
-    blocks = squares.sum() ** 2 / np.sum(squares**2)
-    return bool(blocks >= tolerances.block_ess)
+    return bool(squares.sum() ** 2 / np.sum(squares**2) >= tolerances.block_ess)

@@ -117,10 +117,12 @@ def quantile(
     tail = (1 - confidence) / 2
     low, high = stats.binom.ppf([tail, 1 - tail], round(n), p)
     ranks = np.clip([p, (low - 1) / n, (high + 1) / n], 0.0, 1.0)
+    unbounded = np.array([False, low < 1, high + 1 > n])  # no order statistic reaches that far
     cumulative = np.concatenate([[0.0], np.cumsum(counts)]) / total
     values = np.interp(ranks, cumulative, edges)
     outer_low, outer_high = cumulative[1], cumulative[-2]
-    values = np.where(ranks < outer_low, -np.inf, np.where(ranks > outer_high, np.inf, values))
+    below = (ranks < outer_low) | (unbounded & [False, True, False])
+    values = np.where(below, -np.inf, np.where((ranks > outer_high) | unbounded, np.inf, values))
     return Estimate(*map(float, values))
 
 

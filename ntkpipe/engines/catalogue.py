@@ -102,7 +102,7 @@ def seconds_per_draw(engine: str, task: Task) -> float:
     if task.kind == "first_step":
         if engine == "dense":
             return 2e-4 + net.n_parameters * 12e-8
-        return 2e-4 + sum(6e-5 + n * (2e-7 * k + 4e-8 * k * k) for n in net.widths)
+        return 1.5e-4 + sum(5e-5 + n * (5e-7 * k + 1e-7 * k * k) for n in net.widths)
     match sampler_name(engine, task.sampling):
         case "scalar":
             return 1.5e-6 + 1.0e-7 * net.depth

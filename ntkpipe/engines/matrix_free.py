@@ -15,6 +15,8 @@ repeated inputs, dead units and widths below k need no jitter. Exact in law.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from jaxtyping import Float
 
@@ -66,7 +68,7 @@ def _sample_batch(network: Network, x, rngs: list[np.random.Generator], gram: bo
     for layer, width in enumerate((*network.widths, 1)):
         q, r = np.linalg.qr(h)
         fresh = normal(width, q.shape[-1])
-        z = np.sqrt(v[layer]) * fresh @ r
+        z = math.sqrt(v[layer]) * fresh @ r
         if network.bias_scale[layer]:
             z = z + network.bias_scale[layer] * normal(width, 1)
         inner.append(_products(h, gram))
@@ -84,7 +86,7 @@ def _sample_batch(network: Network, x, rngs: list[np.random.Generator], gram: bo
         noise = normal(q.shape[1], r_delta.shape[1]) @ r_delta
         # project the new part off what the forward pass has looked at
         back = q @ (np.swapaxes(fresh, 1, 2) @ delta - np.swapaxes(q, 1, 2) @ noise) + noise
-        delta = np.sqrt(v[layer]) * back * gates
+        delta = math.sqrt(v[layer]) * back * gates
         ntk += (gain[layer - 1] * inner[layer - 1] + bias_gain[layer - 1]) * _products(delta, gram)
     if k == 1:
         ntk, output = ntk.reshape(draws), output.reshape(draws)

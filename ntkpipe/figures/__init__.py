@@ -23,7 +23,10 @@ def run(study: Study) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with style.applied():
         for name in names:
-            figure = drawers[name](data)
+            try:
+                figure = drawers[name](data)
+            except style.NothingToDraw as nothing:
+                figure = style.blank(name, str(nothing))
             for ext in layout.FORMATS:
                 style.save(figure, folder / f"{name}.{ext}")
             matplotlib.pyplot.close(figure)

@@ -15,24 +15,32 @@ from ntkpipe.theory.first_step import hanin_nica_ratio_limit
 
 def _cells(data: Data) -> pd.DataFrame:
     frame = data["first_step"].to_dataframe().reset_index(drop=True)
-    return frame[(frame.width > 0) & (frame.depth > 0)].sort_values("beta")
+    frame = frame[(frame.width > 0) & (frame.depth > 0)].sort_values("beta")
+    if frame.empty:
+        raise style.NothingToDraw("it shows networks with hidden layers of one width; this study has none")
+    return frame
 
 
 def _base(frame: pd.DataFrame) -> pd.DataFrame:
-    """The curve over beta: smallest step and first label, no biases, where there is a choice."""
-    for name in ("eta_unit", "eta", "label", "bias_init", "activation"):
-        values = list(dict.fromkeys(frame[name]))
-        keep = min(values) if name == "eta" else values[0]
-        if name == "bias_init" and "none" in values:
-            keep = "none"
-        frame = frame[frame[name] == keep]
-    return frame
+    """The curve over beta: the settings (without biases where there are such cells) that most cells share."""
+    if "none" in set(frame.bias_init):
+        frame = frame[frame.bias_init == "none"]
+    settings = ["eta_unit", "eta", "label", "bias_init", "activation", "parametrization", "engine"]
+    groups = frame.groupby(settings, sort=False)
+    return groups.get_group(groups.size().idxmax()) if len(frame) else frame
 
 
 def _say(frame: pd.DataFrame) -> str:
     row = frame.iloc[0]
     unit = "" if row.eta_unit == "absolute" else r" $\times\,2/K_0$"
     return rf"$\eta$ = {row.eta:g}{unit}, label {row.label}"
+
+
+def _resolved(curve: pd.DataFrame, name: str) -> pd.Series:
+    """Where a theory value is known: always if exact, if predicted by sampling where its interval is within a half."""
+    if name != "flip_predicted":
+        return curve[name].notna()
+    return (curve.flip_predicted_high - curve.flip_predicted_low) < curve.flip_predicted.abs()
 
 
 def _errors(value, low, high):
@@ -70,8 +78,9 @@ def step_change(data: Data):
                     markersize=4,
                     linewidth=1,
                 )
-            if exact is not None and curve[exact].notna().all():
-                axis.plot(curve.beta, -curve[exact] / scale, color=colours[width], linewidth=1.0)
+            if exact is not None:
+                known = _resolved(curve, exact)
+                axis.plot(curve.beta[known], -(curve[exact] / scale)[known], color=colours[width], linewidth=1.0)
         axis.set(yscale="log", xlabel=r"$\beta$ = depth/width", title=title)
         style.readable_log(axis.yaxis)
     axes[0].set_ylabel(r"$-E[\Delta K]\,/\,(\eta\,E[K_0])$")
@@ -124,23 +133,26 @@ def step_scaling(data: Data):
 def step_flips(data: Data):
     """Share of the whole change that is gate flips, against width, by depth and label."""
     frame = _cells(data)
-    frame = frame[(frame.eta_unit == frame.eta_unit.iloc[0])]
-    frame = frame[frame.eta == frame.eta.min()]
-    frame = frame[frame.bias_init == ("none" if "none" in set(frame.bias_init) else frame.bias_init.iloc[0])]
-    labels = list(dict.fromkeys(frame.label))
+    base = _base(frame)
+    for name in ("eta_unit", "eta", "bias_init", "activation", "parametrization", "engine"):
+        frame = frame[frame[name] == base[name].iloc[0]]
+    labels = sorted(set(frame.label))
     betas = sorted(set(frame.beta))
     colours = dict(zip(betas, sns.color_palette("flare", len(betas)), strict=True))
     figure, axes = plt.subplots(1, len(labels), figsize=(1.8 + 3.0 * len(labels), 3.5), sharey=True, squeeze=False)
     for axis, name in zip(axes[0], labels, strict=True):
-        for beta, curve in frame[frame.label == name].groupby("beta"):
-            curve = curve[curve.undersampled == 0].sort_values("width")
+        for beta, curve in frame[(frame.label == name) & (frame.undersampled == 0)].groupby("beta"):
+            curve = curve.sort_values("width")
             share, low, high = (curve[f"flip_{end}"] / curve.delta_ntk_mean for end in ("mean", "high", "low"))
             axis.errorbar(
                 curve.width, share, yerr=_errors(share, low, high), fmt="o-", color=colours[beta], markersize=4,
                 linewidth=0.9,
             )  # fmt: skip
             whole = curve.flip_predicted + curve.delta_ntk_exact
-            axis.plot(curve.width, curve.flip_predicted / whole, "--", color=colours[beta], linewidth=0.9)
+            known = _resolved(curve, "flip_predicted")
+            axis.plot(
+                curve.width[known], (curve.flip_predicted / whole)[known], "--", color=colours[beta], linewidth=0.9
+            )
         axis.set(xscale="log", xlabel="width", title=f"label {name}")
         axis.set_xticks(sorted(set(frame.width)), [str(w) for w in sorted(set(frame.width))])
         axis.minorticks_off()
@@ -174,12 +186,13 @@ def step_eta(data: Data):
             curve.eta, value, yerr=_errors(value, low, high), fmt="o-", color=colour, markersize=4, linewidth=0.9
         )
         first = -(curve.linear_mean + curve.flip_predicted) / (curve.eta * curve.ntk_mean)
-        axes[0].plot(curve.eta, first, "--", color=colour, linewidth=0.9)
+        known = _resolved(curve, "flip_predicted")
+        axes[0].plot(curve.eta[known], first[known], "--", color=colour, linewidth=0.9)
         axes[1].plot(curve.eta, curve.flipped_fraction, "o-", color=colour, markersize=4, linewidth=0.9)
     for axis in axes:
         axis.set(xscale="log", xlabel=r"step size $\eta$")
     axes[0].set_ylabel(r"$-E[\Delta K]\,/\,(\eta\,E[K_0])$")
-    axes[0].set_yscale("symlog", linthresh=0.01)
+    axes[0].axhline(0, color="0.6", linewidth=0.8)
     axes[1].set_ylabel("fraction of gates flipped")
     axes[1].set_yscale("log")
     style.readable_log(axes[1].yaxis)

@@ -92,6 +92,11 @@ def gram_spectrum(data: Data):
     engines = list(dict.fromkeys(gram.engine.values))
     panels = (("min_eigenvalue", "smallest eigenvalue of the Gram matrix"), ("condition", "condition number"))
     for axis, (name, text) in zip(axes, panels, strict=True):
+        middle = gram[f"{name}_median"].values
+        if not (np.isfinite(middle) & (middle > 0)).any():  # nothing that a log axis could show
+            axis.set(xticks=[], yticks=[], ylabel=text)
+            axis.text(0.5, 0.5, "singular in most networks of every cell", transform=axis.transAxes, ha="center")
+            continue
         for width, colour in colours.items():
             for engine in engines:
                 chosen = (gram.width.values == width) & (gram.engine.values == engine)

@@ -24,6 +24,8 @@ def _curves(data: Data) -> pd.DataFrame:
 
 def _panels(frame: pd.DataFrame, by: str = "bias_init"):
     """One panel for each value (in order of first appearance), common y."""
+    if frame.empty:
+        raise style.NothingToDraw("no cell of this study can be shown here")
     values = [v for v in style.BIASES if v in set(frame[by])] if by == "bias_init" else sorted(set(frame[by]))
     figure, axes = plt.subplots(
         1, len(values), figsize=(2.0 + 3.1 * len(values), 3.7), sharey=True, sharex=True, squeeze=False
@@ -199,6 +201,8 @@ def tails(data: Data):
     frame = drawn.to_dataframe().reset_index(drop=True)  # the rows of sums, in order
     frame["row"] = np.arange(len(frame))
     plain = frame[(frame.sampling == "plain") & (frame.depth > 0) & (frame.width > 0)]
+    if plain.empty:
+        raise style.NothingToDraw("it shows plain draws of layers of one width; this study has none")
     reach = plain.groupby("width").beta.max()
     width = reach[reach >= 0.5 * reach.max()].index.max()
     plain = plain[plain.width == width]

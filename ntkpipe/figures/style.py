@@ -16,6 +16,17 @@ HANIN_NICA = {"color": "0.45", "linewidth": 1.3, "linestyle": ":"}
 BIASES = {"none": "no biases", "zero": "trained biases, start at 0", "normal": "random biases"}
 
 
+class NothingToDraw(Exception):
+    """A figure has no cell to show; the message says which it would show."""
+
+
+def blank(name: str, reason: str) -> Figure:
+    """A figure that says why it shows nothing."""
+    figure = plt.figure(figsize=(5.0, 1.2))
+    figure.text(0.5, 0.5, f"{name}: {reason}", ha="center", va="center")
+    return figure
+
+
 @contextmanager
 def applied():
     """Seaborn's ticks style at paper size; deterministic SVG ids; text stays text."""

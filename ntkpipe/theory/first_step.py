@@ -84,10 +84,10 @@ def mean_f_kdot_limit(
     z = 6.0 * beta
     series = z**3 / 6 - z**4 / 24 + z**5 / 120 - z**6 / 720 + z**7 / 5040  # z^2/2 - z + 1 - e^-z
     bracket = np.where(np.abs(z) < 0.05, series, z**2 / 2 - z - np.expm1(-z)) / 36
-    return (width * norm_squared / input_dim) ** 2 * (4 / 3) * np.exp(5 * beta) * bracket
+    return np.asarray((width * norm_squared / input_dim) ** 2 * (4 / 3) * np.exp(5 * beta) * bracket)
 
 
 def hanin_nica_ratio_limit(beta: float | Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """E[f Kdot]/E[K] over (d beta/n_0) exp(5 beta) |x|^2 in the limit: 4/3 at beta -> 0, 2/(3 beta) beyond."""
     beta = np.asarray(beta, dtype=float)
-    return mean_f_kdot_limit(beta, 1.0, 1.0, 1.0) / (beta**3 * np.exp(5 * beta))
+    return np.asarray(mean_f_kdot_limit(beta, 1.0, 1.0, 1.0) / (beta**3 * np.exp(5 * beta)))

@@ -24,7 +24,8 @@ def s2_limit(beta: float | Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]
     S2 e^{-5b} = 1/3 + [6b - (1 - e^{-6b})]/(27 b^2), the bracket from a series below b = 0.01.
     """
     beta = np.asarray(beta, dtype=float)
-    return np.exp(HANIN_NICA_EXPONENT * beta) * prefactor_limit(beta)
+    with np.errstate(over="ignore"):
+        return np.asarray(np.exp(HANIN_NICA_EXPONENT * beta) * prefactor_limit(beta))
 
 
 def prefactor_limit(beta: float | Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
@@ -34,7 +35,7 @@ def prefactor_limit(beta: float | Float[np.ndarray, "..."]) -> Float[np.ndarray,
     with np.errstate(divide="ignore", invalid="ignore"):
         direct = (1.0 - exprel(-z)) / z  # = [z - (1 - e^-z)]/z^2
     series = 1 / 2 - z / 6 + z**2 / 24 - z**3 / 120 + z**4 / 720 - z**5 / 5040
-    return 1 / 3 + (4 / 3) * np.where(np.abs(z) < 0.05, series, direct)
+    return np.asarray(1 / 3 + (4 / 3) * np.where(np.abs(z) < 0.05, series, direct))
 
 
 def local_slope_limit(beta: float | Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
@@ -43,7 +44,6 @@ def local_slope_limit(beta: float | Float[np.ndarray, "..."]) -> Float[np.ndarra
     z = 6.0 * beta
     with np.errstate(divide="ignore", invalid="ignore"):
         direct = ((1.0 - np.exp(-z)) / z**2) - 2.0 * (1.0 - exprel(-z)) / z**2
-        direct = direct + 0.0
     series = -1 / 6 + z / 12 - z**2 / 40 + z**3 / 180 - z**4 / 1008
     derivative = 6.0 * (4 / 3) * np.where(np.abs(z) < 0.05, series, direct)
-    return HANIN_NICA_EXPONENT + derivative / prefactor_limit(beta)
+    return np.asarray(HANIN_NICA_EXPONENT + derivative / prefactor_limit(beta))

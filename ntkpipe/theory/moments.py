@@ -64,7 +64,9 @@ def _log_moment(network: Network, norm_squared: float, p: int) -> float:
     for k in range(network.depth, 0, -1):
         n = network.widths[k - 1]
         step = _transition(p, with_biases, n, v[k - 1], v[k], g[k - 1], t[k - 1])
-        h = step @ h + exp(-log_scale) * 0.5**n * reset
+        h = step @ h
+        if with_biases:  # without, a dead layer leaves nothing
+            h = h + exp(-log_scale) * 0.5**n * reset
         size = h.max()
         h, log_scale = h / size, log_scale + log(size)
     total = sum(
@@ -95,7 +97,7 @@ def _transition(p: int, with_biases: bool, n: int, v_k: float, v_next: float, g_
 
 def mean(network: Network, norm_squared: float) -> float:
     """E[K(x, x)]; (d + 1)|x|^2/n_0 in the ``ntk`` parametrization with He scale and no biases."""
-    return exp(_log_moment(network, float(norm_squared), 1))
+    return _exp(log_moments(network, norm_squared, 1)[0])
 
 
 def s2(network: Network, norm_squared: float) -> float:
@@ -118,7 +120,7 @@ def s2_relative_sd(network: Network, norm_squared: float) -> float:
 
 def dead_fraction(network: Network) -> float:
     """P(some hidden layer has no active unit) = 1 - prod(1 - 2^-n_l), for ReLU."""
-    return -expm1(sum(log1p(-(0.5**n)) if n > 0 else -inf for n in network.widths))
+    return abs(expm1(sum(log1p(-(0.5**n)) for n in network.widths)))
 
 
 def _exp(log_value: float) -> float:

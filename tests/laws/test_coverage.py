@@ -25,9 +25,9 @@ REPLICATIONS = 320
 FLOOR = 0.90
 
 
-def _rows(net, draws, replications, engine=scalar):
+def _rows(net, draws, replications, engine=scalar, block=None):
     """Independent studies: rows of statistics, each from fresh draws, as a run makes them."""
-    block = sampling.block_size(draws)
+    block = block or sampling.block_size(draws)
     for number in range(replications):
         arrays = sampling.draw_shard(
             engine.sample,
@@ -53,34 +53,38 @@ def _assert_covered(rows, name, truth):
 
 
 def _truth_of_the_bulk(net, draws):
-    """E[log K] and the median of log K from many plain draws of their own stream.
+    """E[log K | K > 0] and the median of log K from many plain draws of their own stream.
 
     Their standard errors must be small beside those of a study: a tenth adds 0.5 % to its variance.
     """
     quanta = int(100 * draws / QUANTUM)
     k = np.concatenate([scalar.sample(net, X, Stream(12, "truth"), q, QUANTUM).ntk for q in range(quanta)])
-    return np.log(k).mean(), np.log(np.median(k))
+    return np.log(k[k > 0]).mean(), np.log(np.median(k))
 
 
-@pytest.mark.parametrize(("depth", "draws"), [(8, 2 * QUANTUM), (16, 20 * QUANTUM)], ids=["beta 0.125", "beta 0.25"])
-def test_intervals_cover_where_the_cell_is_not_flagged(depth, draws):
-    net = Network(10, (64,) * depth)
+@pytest.mark.parametrize(
+    ("width", "depth", "draws"), [(64, 8, 2 * QUANTUM), (32, 8, 12 * QUANTUM)], ids=["beta 0.125", "beta 0.25"]
+)
+def test_intervals_cover_where_the_cell_is_not_flagged(width, depth, draws):
+    """Exact relative standard errors of 0.023 and 0.0296: the second just below the 0.03 of the flag.
+
+    (At width 64, beta = 0.25, 20 480 draws it is 0.0302, so that cell is flagged.)
+    """
+    net = Network(10, (width,) * depth)
     rows = list(_rows(net, draws, REPLICATIONS))
     assert not any(row["undersampled"] for row in rows)
-    assert moments.dead_fraction(net) < 1e-15
     _assert_covered(rows, "s2", moments.s2(net, 1.0))
     _assert_covered(rows, "ntk_mean", moments.mean(net, 1.0))
-    log_mean, log_median = _truth_of_the_bulk(net, min(draws, 4 * QUANTUM))
-    if draws <= 4 * QUANTUM:
-        _assert_covered(rows, "log_ntk_mean", log_mean)
-        _assert_covered(rows, "log_ntk_median", log_median)
+    log_mean, log_median = _truth_of_the_bulk(net, draws)
+    _assert_covered(rows, "log_ntk_mean", log_mean)
+    _assert_covered(rows, "log_ntk_median", log_median)
     z = np.array([row["s2_z"] for row in rows])  # (estimate/exact - 1)/exact standard error
     assert abs(z.mean()) < 4 / np.sqrt(len(z)) and 0.7 < z.std() < 1.3
 
 
 def test_bulk_intervals_cover_at_beta_1_where_s2_does_not():
     """The median and E[log K] are not decided by the tail: their intervals hold at any beta."""
-    net, draws = Network(10, (16,) * 16), 2 * QUANTUM
+    net, draws = Network(10, (16,) * 16), QUANTUM // 4
     rows = list(_rows(net, draws, REPLICATIONS))
     log_mean, log_median = _truth_of_the_bulk(net, draws)
     _assert_covered(rows, "log_ntk_mean", log_mean)
@@ -99,6 +103,7 @@ def test_cells_that_the_tail_decides_are_flagged():
 
 
 def test_guided_intervals_cover_at_beta_1():
-    net = Network(10, (64,) * 64)
-    rows = list(_rows(net, 4 * QUANTUM, 300, engine=guided))
+    net = Network(10, (16,) * 16)
+    rows = list(_rows(net, 6 * QUANTUM, 300, engine=guided, block=64))
+    assert not any(row["undersampled"] for row in rows)
     _assert_covered(rows, "s2", moments.s2(net, 1.0))

@@ -21,15 +21,6 @@ pytestmark = pytest.mark.law
 P_VALUE = 1e-4
 
 
-@pytest.fixture
-def quick_compile():
-    """Compile without most optimizations: a fifth of the time, the same arithmetic up to rounding."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
 def _draw(engine, net, x, n, *, seed=0, gram=True):
     """(K, f) of n draws; every engine and seed has a stream of its own."""
     stream = Stream(seed, engine.__name__)
@@ -38,7 +29,8 @@ def _draw(engine, net, x, n, *, seed=0, gram=True):
 
 
 def _assert_same_law(first, second, what):
-    result = stats.ks_2samp(first, second)
+    scale = np.abs(second).max() or 1.0  # engines round differently: what is constant must be a tie
+    result = stats.ks_2samp(np.round(first / scale, 12), np.round(second / scale, 12))
     assert result.pvalue > P_VALUE, f"{what}: KS D = {result.statistic:.3f}, p = {result.pvalue:.1e}"
 
 
@@ -47,7 +39,7 @@ def _spectrum(ntk):
     values = np.linalg.eigvalsh(ntk)
     values = np.where(values > 1e-13 * values[:, -1:], values, 0.0)
     with np.errstate(divide="ignore"):
-        return values, np.maximum(np.log(values).sum(axis=1), -1e6)  # -inf would be a NaN in KS
+        return values, np.maximum(np.log(values).sum(axis=1), -100.0)  # singular matrices are ties, below all others
 
 
 def _assert_same_gram_law(first, second):
@@ -218,14 +210,14 @@ def test_scalar_and_dense_agree():
 
 
 def test_scalar_and_dense_agree_deep_and_wide():
-    """The same at (depth 128, width 256): scalar and matrix_free, and only 100 draws of dense.
+    """The same at (depth 128, width 256): scalar and matrix_free, and only 64 draws of dense.
 
-    A dense draw costs 0.3 to 0.5 s there, so 300 would take more than 90 s; 100 against 20 000 see a
-    distance of 0.22 at p = 1e-4. matrix_free, 1 024 draws (0.072), carries the comparison further.
+    A dense draw costs 0.3 to 0.5 s there, so 300 would take more than 90 s; 64 against 20 000 see a
+    distance of 0.28 at p = 1e-4. matrix_free, 1 024 draws (0.072), carries the comparison further.
     """
     net, x = Network(10, (256,) * 128), np.full((1, 10), 10**-0.5)
     k1, f1 = _draw(scalar, net, x, 20_000)
-    for engine, n in ((matrix_free, QUANTUM), (dense, 100)):
+    for engine, n in ((matrix_free, QUANTUM), (dense, 64)):
         k2, f2 = _draw(engine, net, x, n)
         _assert_same_law(np.log(k1), np.log(k2), f"log K, {engine.__name__}")
         _assert_same_law(f1, f2, f"f, {engine.__name__}")
@@ -241,6 +233,7 @@ def test_identity_kernel_is_the_autodiff_jacobian_kernel(activation, bias_init, 
     """K = J C J^T, J = df/d(W, b) by jax.jacobian of the plain forward pass, C the squared scales.
 
     In ``ntk`` W = s w and b = sigma_b beta with w, beta trained, so df/dw = s df/dW; in ``standard`` C = 1.
+    With these weights a layer is dead for one input, so that z = 0 above it: there phi'(0) counts too.
     """
     net = Network(
         5, (5, 5, 3), activation, negative_slope=0.2, bias_init=bias_init, sigma_b=0.7, parametrization=parametrization

@@ -59,3 +59,10 @@ def test_relu_gates_are_closed_at_the_kink():
     # A dead unit has z = 0 exactly: both engines must agree that its gate is closed.
     assert numpy_activation("relu").dphi(np.zeros(1)) == 0 == jax_activation("relu").dphi(jnp.zeros(1))
     assert numpy_activation("leaky_relu", 0.2).dphi(np.zeros(1)) == 0.2
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_autodiff_agrees_with_the_derivative_at_zero(name):
+    """Above a dead layer z = 0 exactly; jax.grad(maximum(z, 0)) would say 1/2 there, the theory says 0."""
+    act = jax_activation(name, 0.2)
+    assert jax.grad(act.phi)(0.0) == pytest.approx(float(act.dphi(jnp.zeros(()))), rel=1e-15)

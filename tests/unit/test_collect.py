@@ -158,9 +158,7 @@ def test_two_collections_are_the_same_numbers(study, tmp_path):
 
 
 def test_exact_cells_have_no_samples_but_moments(make_study, tmp_path, draw_study):
-    study = make_study(
-        results=tmp_path, grid={"width": 4, "depth": [1, 2], "engine": ["exact", "scalar"]}, seeds=1000
-    )
+    study = make_study(results=tmp_path, grid={"width": 4, "depth": [1, 2], "engine": ["exact", "scalar"]}, seeds=1000)
     draw_study(study)
     folder = _collected(study)
     analyse.moments_and_fits(study)
@@ -196,6 +194,33 @@ def test_a_shard_of_another_range_is_refused(study):
     Path(second.path).write_bytes(Path(first.path).read_bytes())
     with pytest.raises(DamagedFile, match=f"{Path(second.path).name} was made by another config"):
         collect.samples(study, Path(study.folder) / "samples.zarr")
+
+
+def test_more_seeds_make_the_sums_of_more_seeds(make_study, tmp_path, monkeypatch, draw_study):
+    """Blocks of sums are longer beyond 8192 draws: shards of the shorter study must not be mixed in."""
+    monkeypatch.setattr(plan, "SHARD_BYTES", 32 * 2048)
+    tables = []
+    for name, runs in (("grown", (4096, 10_240)), ("fresh", (10_240,))):
+        for seeds in runs:
+            study = make_study(results=tmp_path / name, grid={"width": 4, "depth": 2}, seeds=seeds)
+            draw_study(study, keep_valid=True)
+        collect.sums(study, Path(study.folder) / "sums.zarr")
+        tables.append(store.read_rows(Path(study.folder) / "sums.zarr").load())
+    assert float(tables[0].sums.sel(statistic="count").sum()) == 10_240
+    assert tables[0].equals(tables[1])
+
+
+def test_fits_keep_curves_of_different_laws_apart(make_study, tmp_path, draw_study):
+    """Two values of sigma_w are two curves over beta, not one with half of its cells dropped."""
+    grid = {"width": 8, "depth": [1, 2, 3], "sigma_w": [1.0, 1.4142135623730951]}
+    study = make_study(results=tmp_path, grid=grid, seeds=4096, tolerances={"relative_error": 0.5})
+    draw_study(study)
+    collect.sums(study, Path(study.folder) / "sums.zarr")
+    analyse.moments_and_fits(study)
+    fits = store.read_rows(Path(study.folder) / "fits.zarr").load()
+    rows = fits.where((fits.quantity == "s2") & (fits.method == "prefactor"), drop=True)
+    assert rows.sizes["fit"] == 2
+    assert sorted(rows.sigma_w.values) == [1.0, 1.4142135623730951]
 
 
 MEASURE = """
@@ -239,13 +264,17 @@ def _peak_mib(study_tree, folder, cells):
         assert (shard.start, shard.stop) == (0, seeds)
         store.write_shard(shard.path, arrays, collect.shard_attrs(study, shard))
     done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(folder / "c.yaml")], capture_output=True, text=True, check=True
+        [sys.executable, "-c", MEASURE, str(folder / "c.yaml")],
+        env=os.environ | {"PYTHONPATH": str(Path(ntkpipe.__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return int(done.stdout) / 1024
 
 
 def test_memory_of_collect_does_not_grow_with_the_study(study_tree, tmp_path):
-    """4 cells hold 36 MiB of draws, 24 cells 216: 180 MiB more that must not be in memory at once."""
-    few, many = (_peak_mib(study_tree, tmp_path / str(cells), cells) for cells in (4, 24))
-    # Two threads hold two shards each way in both runs; the allocator's noise is a few MiB.
-    assert many - few < 45
+    """3 cells hold 27 MiB of draws, 12 cells 108: 81 MiB more that must not be in memory at once."""
+    few, many = (_peak_mib(study_tree, tmp_path / str(cells), cells) for cells in (3, 12))
+    # Two threads hold a shard each in both runs; the allocator's noise is a few MiB.
+    assert many - few < 40

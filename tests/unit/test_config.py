@@ -61,13 +61,13 @@ BAD = {
         {"grid": {"width": [4, 8], "beta": [0.01]}},
         "studies.s.grid",
         "at least one cell",
-        "beta 0.01 at width 8 needs less than one layer",
+        "less than one layer",
     ),
     "all betas beyond max_depth": (
         {"grid": {"width": 4, "beta": [2], "max_depth": 7}},
         "studies.s.grid",
         "at least one cell",
-        "needs depth 8 > max_depth 7",
+        "max_depth",
     ),
     "seeds 0": ({"seeds": 0}, "studies.s.seeds", "at least 1", "0"),
     "seed negative": ({"seed": -1}, "studies.s.seed", "at least 0", "-1"),
@@ -166,7 +166,12 @@ BAD = {
         "1.0 and 0.5",
     ),
     "confidence 1": ({"tolerances": {"confidence": 1.0}}, "studies.s.tolerances.confidence", "less than 1", "1.0"),
-    "execution": ({"execution": {"job_secnds": 1}}, "execution.job_secnds", "did you mean 'job_seconds'", "'job_secnds'"),
+    "execution": (
+        {"execution": {"job_secnds": 1}},
+        "execution.job_secnds",
+        "did you mean 'job_seconds'",
+        "'job_secnds'",
+    ),
 }
 
 
@@ -256,7 +261,9 @@ STUDY = "kind: initialization, grid: {width: 4, depth: 1}, seeds: 10"
 
 
 def test_duplicate_key_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"c\.yaml: must be valid YAML; it was .*key .?'seeds.?' is given twice.*line 1"):
+    with pytest.raises(
+        ConfigError, match=r"c\.yaml: must be valid YAML; it was .*key .?'seeds.?' is given twice.*line 1"
+    ):
         _load(tmp_path, f"studies: {{s: {{{STUDY}, seeds: 20}}}}")
 
 
@@ -301,7 +308,9 @@ def test_config_is_frozen_and_survives_its_own_dump(study_tree, tmp_path):
         first.title = "other"
     again = _load(tmp_path, yaml.safe_dump(first.model_dump(mode="json", exclude_none=True)))
     assert again == first
-    assert [c.text for c in plan.make(again).studies["s"].cells] == [c.text for c in plan.make(first).studies["s"].cells]
+    assert [c.text for c in plan.make(again).studies["s"].cells] == [
+        c.text for c in plan.make(first).studies["s"].cells
+    ]
 
 
 def test_every_key_is_documented():

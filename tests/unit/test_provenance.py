@@ -1,7 +1,9 @@
 """Source hashes follow code and nothing else; attributes say where numbers come from."""
 
 import json
+import os
 import subprocess
+import sys
 
 import pytest
 
@@ -87,10 +89,15 @@ def test_samplers_have_hashes_of_their_own_and_know_the_law():
 
 
 def test_hash_is_the_same_in_a_fresh_process(tmp_path):
-    import sys
-
     code = "from ntkpipe.provenance import source_hash; print(source_hash('ntkpipe.sampling'))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(provenance._PACKAGE.parent)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.strip() == provenance.source_hash("ntkpipe.sampling")
 
 

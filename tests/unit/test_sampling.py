@@ -95,7 +95,9 @@ def test_gram_sums_and_eigenvalues_are_plain_numpy_on_the_draws(case):
         assert arrays["gram_count"][1][b] == stop - first
         bound = 32 * 2.3e-16  # up to 32 terms
         np.testing.assert_allclose(arrays["gram_sum"][1][b], part.sum(0), atol=bound * np.abs(part).sum(0).max())
-        np.testing.assert_allclose(arrays["gram_square_sum"][1][b], (part**2).sum(0), atol=bound * (part**2).sum(0).max())
+        np.testing.assert_allclose(
+            arrays["gram_square_sum"][1][b], (part**2).sum(0), atol=bound * (part**2).sum(0).max()
+        )
     assert arrays["gram_count"][1].sum() == n
 
     eigenvalues = arrays["eigenvalues"][1]
@@ -141,10 +143,11 @@ def test_keep_changes_what_is_kept_and_no_sum(case):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_draws_cut_in_shards_are_the_uncut_draws_bit_for_bit(case):
-    n = 3 * 1024 + 500
-    whole = _draw(case, 0, n)
-    parts = [_draw(case, first, stop) for first, stop in ((0, 1024), (1024, 3072), (3072, n))]
+def test_draws_cut_in_shards_are_the_uncut_draws_bit_for_bit(case, full_compile):
+    n, network = 3 * 1024 + 500, Network(3, (4, 4), sigma_v=1.1)
+    whole = _draw(case, 0, n, network=network)
+    bounds = ((0, 1024), (1024, 3072), (3072, n))
+    parts = [_draw(case, first, stop, network=network) for first, stop in bounds]
     for name in ("ntk", "ntk_diag", "eigenvalues", "output", "log_weight", "sums", "gram_sum", "gram_count"):
         if name in whole:
             together = np.concatenate([part[name][1] for part in parts])
@@ -220,8 +223,12 @@ def test_a_draw_that_is_not_finite_is_an_error(bad, where):
 def test_eigenvalues_below_the_floor_are_zero():
     ntk = np.broadcast_to(np.diag([1.0, 1e-3, 1e-8]), (2, 3, 3))
     draws = Draws(ntk, np.ones((2, 3)), np.zeros(2))
-    np.testing.assert_allclose(sampling.reduce_draws(draws, 1, "full", 1e-6)["eigenvalues"][1][0], [1, 1e-3, 0], rtol=1e-12)
-    np.testing.assert_allclose(sampling.reduce_draws(draws, 1, "full", 1e-9)["eigenvalues"][1][0], [1, 1e-3, 1e-8], rtol=1e-6)
+    np.testing.assert_allclose(
+        sampling.reduce_draws(draws, 1, "full", 1e-6)["eigenvalues"][1][0], [1, 1e-3, 0], rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        sampling.reduce_draws(draws, 1, "full", 1e-9)["eigenvalues"][1][0], [1, 1e-3, 1e-8], rtol=1e-6
+    )
 
 
 def test_blocks_are_single_draws_while_they_can_be_afforded():

@@ -1,6 +1,6 @@
 import sys
 
-sys.path.append(workflow.basedir)  # a checkout needs no installation
+sys.path.insert(0, workflow.basedir)  # a checkout needs no installation
 
 from ntkpipe import layout
 from ntkpipe.errors import UserError
@@ -13,7 +13,11 @@ except UserError as error:
 
 layout.use_this_python(workflow.basedir)
 RESULTS = PLAN.config.results
-CONFIG = layout.write_resolved(PLAN)
+CONFIG = str(layout.resolved(PLAN))
+
+
+onstart:
+    layout.write_resolved(PLAN)
 
 
 wildcard_constraints:

@@ -23,9 +23,7 @@ def _chi2_moment(degrees, power):
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 40])
 @pytest.mark.parametrize(("i", "j"), [(0, 0), (1, 0), (0, 1), (2, 1), (1, 3), (4, 0), (0, 4), (4, 4)])
 def test_layer_moment_is_the_binomial_sum(n, i, j):
-    expected = sum(
-        Fraction(comb(n, m), 2**n) * _chi2_moment(m, i) * _chi2_moment(m - 1, j) for m in range(1, n + 1)
-    )
+    expected = sum(Fraction(comb(n, m), 2**n) * _chi2_moment(m, i) * _chi2_moment(m - 1, j) for m in range(1, n + 1))
     assert layer_moment(n, i, j) == float(expected)  # exact up to the one rounding
 
 
@@ -58,5 +56,7 @@ def test_edges_are_the_engine_step_on_monomials(degree, parametrization):
         states = monomials(degree, True)
         for mono, image in zip(states, layer_edges(net, layer, degree, True), strict=True):
             expected = np.prod([after[variable] for variable in mono])
-            got = sum(e.coefficient * 1.3**e.i * 0.4**e.j * np.prod([before[v] for v in states[e.target]]) for e in image)
+            got = sum(
+                e.coefficient * 1.3**e.i * 0.4**e.j * np.prod([before[v] for v in states[e.target]]) for e in image
+            )
             np.testing.assert_allclose(got, expected, rtol=1e-13)  # a few dozen positive terms

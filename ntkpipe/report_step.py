@@ -1,0 +1,95 @@
+"""What the report says of a first-step study."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ntkpipe import tables
+from ntkpipe.plan import Study
+
+PINNED_BY = {
+    "matrix_free": "tests/laws/test_first_step.py::test_derivative_agrees_with_exact",
+    "dense": "tests/laws/test_first_step.py::test_engines_agree_on_the_change",
+}
+
+
+def section(study: Study) -> dict[str, Any]:
+    """A first-step study."""
+    cells, fits = tables.load(study, "first_step"), tables.load(study, "fits")
+    names = ["depth", "width", "beta", "eta", "label", "engine", "ess"]
+    return {
+        "question": "How much does one gradient step move the kernel? ",
+        "answer": answer(cells),
+        "fits_title": "Scaling of the derivative with beta, and of derivative and flips with width",
+        "fits": [_fit_row(row) for row in fits.itertuples()],
+        "undersampled": cells[cells.undersampled == 1][names].map(tables.number).to_dict("records"),
+        "verified": "eta dE[K]/d eta, gates held",
+        "verification": [_verify(row) for row in cells.itertuples()],
+        "coverage": agreement(cells),
+    }
+
+
+def answer(cells: pd.DataFrame) -> str:
+    """Signs, sizes and the share of flips, in words with numbers, from trusted cells of the smallest step."""
+    trusted = cells[(cells.undersampled == 0) & (cells.depth > 0) & (cells.eta_unit == "absolute")]
+    trusted = trusted[trusted.delta_ntk_mean < 0]
+    parts = []
+    for label, part in trusted.groupby("label"):
+        part = part[part.eta == part.eta.mode().iloc[0]].sort_values(["beta", "width"])
+        low, high = part.iloc[0], part.iloc[-1]
+        for row in (low, high) if len(part) > 1 else (low,):
+            share = row.flip_mean / row.delta_ntk_mean
+            parts.append(
+                f"label {label}, width {row.width}, beta {row.beta:.3g}, eta {row.eta:g}: E[DeltaK]/E[K] = "
+                f"{row.delta_ntk_relative:.3g} [{row.delta_ntk_relative_low:.3g}, {row.delta_ntk_relative_high:.3g}], "
+                f"{100 * share:.0f} % of it gate flips"
+            )
+    return "; ".join(parts)
+
+
+def agreement(cells: pd.DataFrame) -> str:
+    """How the measured derivative compares with the exact mean."""
+    known = cells[(cells.undersampled == 0) & cells.delta_ntk_exact.notna()]
+    if not len(known):
+        return "no trusted cell has an exact derivative beside it"
+    inside = ((known.linear_low <= known.delta_ntk_exact) & (known.delta_ntk_exact <= known.linear_high)).sum()
+    return f"{inside} of {len(known)} trusted 95 % intervals of the derivative hold the exact mean"
+
+
+def _fit_row(row) -> dict[str, Any]:
+    return {
+        "quantity": f"{row.quantity}, eta {row.eta:g}, label {row.label}",
+        "width": row.width or f"depth {row.depth}",
+        "bias_init": row.bias_init,
+        "method": {"prefactor": "exp(c beta), free prefactor", "width_exponent": "power of the width"}[row.method],
+        "c": f"{row.estimate:.3f}",
+        "interval": f"[{row.low:.3f}, {row.high:.3f}]",
+        "reference": "" if np.isnan(row.reference) else f"{row.reference:.3f}",
+        "limit": "" if np.isnan(row.limit) else f"{row.limit:.3f}",
+        "range": f"{row.beta_min:.3g} to {row.beta_max:.3g}",
+        "n_cells": row.n_cells,
+    }
+
+
+def _verify(row) -> dict[str, Any]:
+    flips = ""
+    if np.isfinite(row.flip_predicted):
+        flips = (
+            f"flips {row.flip_mean:.3g} [{row.flip_low:.3g}, {row.flip_high:.3g}], predicted to first order "
+            f"{row.flip_predicted:.3g} [{row.flip_predicted_low:.3g}, {row.flip_predicted_high:.3g}]"
+        )
+    known = np.isfinite(row.delta_ntk_exact)
+    return {
+        "cell": f"depth {row.depth}, width {row.width or row.widths}, eta {row.eta:g}, label {row.label}",
+        "sampler": row.engine,
+        "estimate": f"{row.linear_mean:.4g} [{row.linear_low:.4g}, {row.linear_high:.4g}]",
+        "exact": tables.number(float(row.delta_ntk_exact)),
+        "inside": ("yes" if row.linear_low <= row.delta_ntk_exact <= row.linear_high else "no") if known else "",
+        "z": tables.number(float(row.linear_z)),
+        "undersampled": bool(row.undersampled),
+        "other": flips,
+        "test": PINNED_BY[row.engine],
+    }
