@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -61,7 +62,9 @@ def sample(config_path: str, shards: tuple[str, ...]) -> None:
         if store.shard_is_valid(path, attrs):
             os.utime(path)
             continue
+        start = time.perf_counter()
         store.write_shard(path, drawing.draw(study, shard), attrs)
+        progress.note_seconds(study, shard, time.perf_counter() - start)
     click.echo(progress.line(planned), err=True)
 
 

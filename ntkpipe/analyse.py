@@ -15,7 +15,7 @@ from ntkpipe.collect import cell_coords, label
 from ntkpipe.plan import Study
 from ntkpipe.theory import limit
 
-GROUP = ("width", "bias_init", "activation", "parametrization", "sigma_w", "sigma_v", "sigma_b")
+GROUP = ("width", "bias_init", "activation", "parametrization", "sigma_w", "sigma_v", "sigma_b", "engine")
 """Cells that share these are one curve over beta."""
 
 

@@ -110,7 +110,11 @@ def _beta_fits(study: Study, part: pd.DataFrame, norm: float, n_0: int):
         estimate = linear_combination(a, logs)
         exact_scale = curve.eta * curve.ntk_mean_exact * curve.depth * curve.beta * norm / n_0
         reference = float(a @ np.log(-curve.delta_ntk_exact / exact_scale))
-        limit = float(a @ (np.log(hanin_nica_ratio_limit(beta)) + 5 * beta)) if np.isfinite(reference) else np.nan
+        limit = (
+            float(a @ (np.log(hanin_nica_ratio_limit(beta)) + 5 * beta))
+            if curve.delta_ntk_limit.notna().all()
+            else np.nan
+        )
         yield width, Fit("derivative", "prefactor", *estimate, reference, limit, beta.min(), beta.max(), len(curve))
 
 
@@ -125,7 +129,11 @@ def _width_fits(part: pd.DataFrame):
             if logs is None:
                 continue
             known = -curve[exact] / curve.ntk_mean_exact
-            reference = float(a @ np.log(known)) if (known > 0).all() else np.nan
+            sharp = (
+                exact != "flip_predicted"
+                or (curve.flip_predicted_high - curve.flip_predicted_low < -curve[exact]).all()
+            )
+            reference = float(a @ np.log(known)) if sharp and (known > 0).all() else np.nan
             name = {"linear": "derivative", "flip": "flip part"}[quantity]
             yield depth, Fit(
                 name, "width_exponent", *linear_combination(a, logs), reference, np.nan,

@@ -39,7 +39,12 @@ class Cell:
     def text(self) -> str:
         """Canonical text of everything that the law and the numbers of the draws depend on."""
         parts = {
-            "network": {name: getattr(self.network, name) for name in self.network.__dataclass_fields__},
+            # only what differs from the defaults, so that a new setting of later versions changes no cell
+            "network": {
+                name: getattr(self.network, name)
+                for name, known in self.network.__dataclass_fields__.items()
+                if getattr(self.network, name) != known.default
+            },
             "engine": self.engine,
             "sampling": self.sampling,
             "precision": self.precision,
@@ -79,7 +84,7 @@ def expand(name: str, study: StudyConfig, path: str) -> tuple[list[Cell], list[s
     ConfigError: duplicate cells, no cell at all, an engine that cannot do what is asked, a bad data file.
     """
     n_inputs, dim = inputs.shape(study.inputs, f"{path}.inputs")
-    text = json.dumps([study.inputs.model_dump(), study.seed, inputs.fingerprint(study.inputs)], sort_keys=True)
+    text = inputs.fingerprint(inputs.points(study.inputs, study.seed, f"{path}.inputs"), study.inputs.keep)
     cells: list[Cell] = []
     notes: list[str] = []
     seen: dict[str, str] = {}

@@ -165,7 +165,7 @@ class TolerancesConfig(Model):
     """where there is no exact standard error: one with a smaller effective sample size is flagged"""
     tail_share: Positive = 0.1
     """or one whose 16 largest draws hold more than this share of the sum of K^2"""
-    step_relative_error: Positive = 0.08
+    step_relative_error: Positive = 0.05
     """first_step: a mean is flagged where the exact relative standard error of E[K^2], whose tail it has, is larger"""
     block_ess: Positive = 30.0
     """first_step, where there is no exact law: flagged where fewer blocks of networks hold the sum of DeltaK^2"""

@@ -46,9 +46,10 @@ def shape(config: InputsConfig, path: str = "inputs") -> tuple[int, int]:
     return config.points or 1, config.dim or (2 if config.kind == "circle" else DEFAULT_SPHERE_DIM)
 
 
-def fingerprint(config: InputsConfig) -> str:
-    """sha256 of the data file, so that changed data means changed cells; empty without a file."""
-    return hashlib.sha256(Path(config.path).read_bytes()).hexdigest() if config.path else ""
+def fingerprint(x: Float[np.ndarray, "k n0"], keep: str) -> str:
+    """What of the points the draws depend on: their coordinates (to 12 digits), and for several points ``keep``."""
+    digest = hashlib.sha256((np.round(x, 12) + 0.0).astype("<f8").tobytes()).hexdigest()
+    return f"{len(x)}x{x.shape[1]}-{digest}" + (f"-{keep}" if len(x) > 1 else "")
 
 
 def _from_file(config: InputsConfig, path: str) -> Float[np.ndarray, "k n0"]:

@@ -4,10 +4,28 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
-from ntkpipe.plan import Plan, duration
+from ntkpipe.plan import Plan, Shard, Study, duration
 
 _RECENT = 120.0
+
+
+def note_seconds(study: Study, shard: Shard, seconds: float) -> None:
+    """Append what a shard cost to ``<study>/logs/seconds.tsv``; one short write, safe among parallel jobs."""
+    file = Path(study.folder) / "logs" / "seconds.tsv"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(file, "a") as log:
+        log.write(f"{Path(shard.path).name}\t{seconds:.3f}\n")
+
+
+def seconds_spent(study: Study) -> float:
+    """Core-seconds of the shards that the study has now, whichever runs made them."""
+    file = Path(study.folder) / "logs" / "seconds.tsv"
+    if not file.is_file():
+        return 0.0
+    noted = dict(line.split("\t") for line in file.read_text().splitlines() if line.count("\t") == 1)
+    return sum(float(noted.get(Path(shard.path).name, 0.0)) for shard in study.shards)
 
 
 def line(plan: Plan) -> str:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import base64
+import itertools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from scipy import stats
 
-from ntkpipe import layout, provenance, report_step, tables
+from ntkpipe import layout, provenance, report_step, store, tables
 from ntkpipe.plan import Plan, Study, duration
+from ntkpipe.progress import seconds_spent
 
 METHODS = {
     "origin": "through the origin",
@@ -55,7 +59,7 @@ def run(plan: Plan) -> str:
 
 def common(study: Study) -> dict[str, Any]:
     """What the report says of a study of any kind."""
-    seconds = job_timings(study)
+    seconds = seconds_spent(study)
     return {
         "name": study.name,
         "study": study,
@@ -63,6 +67,7 @@ def common(study: Study) -> dict[str, Any]:
         "figures": [_figure(study, name) for name in layout.figure_names(study)],
         "typical": [],
         "gram": [],
+        "cross_check": [],
         "n_cells": len(study.cells),
         "n_draws": float(sum(shard.stop - shard.start for shard in study.shards)),
         "jobs": len(study.jobs),
@@ -96,7 +101,8 @@ def _section(study: Study) -> dict[str, Any]:
         "undersampled": moments[moments.undersampled == 1][names].map(tables.number).to_dict("records"),
         "verified": "S2",
         "verification": verification(study, moments),
-        "coverage": agreement(moments),
+        "coverage": agreement(moments, study.config.tolerances.confidence),
+        "cross_check": gram_agreement(study),
     }
 
 
@@ -108,16 +114,6 @@ def _figure(study: Study, name: str) -> dict[str, str]:
         "uri": "data:image/svg+xml;base64," + base64.b64encode(image).decode(),
         "caption": caption.read_text().strip(),
     }
-
-
-def job_timings(study: Study) -> float:
-    """Core-seconds of the sampling jobs (wall time on one core each), from Snakemake's benchmark files."""
-    seconds = 0.0
-    for job in study.jobs:
-        file = Path(study.folder) / "logs" / f"sample_{job.number}.tsv"
-        if file.is_file():
-            seconds += float(pd.read_csv(file, sep="\t")["s"].sum())
-    return seconds
 
 
 def answer(fits: pd.DataFrame) -> str:
@@ -176,7 +172,7 @@ def gram_table(study: Study) -> list[dict[str, Any]]:
 def verification(study: Study, moments: pd.DataFrame) -> list[dict[str, Any]]:
     """Each S2 estimate beside its exact value, z-score, an independent engine's estimate and its test."""
     rows = []
-    shape = ["widths", "depth", "bias_init", "activation", "parametrization", "sigma_b"]
+    shape = ["widths", "depth", "bias_init", "activation", "parametrization", "sigma_w", "sigma_v", "sigma_b"]
     for i, row in moments.iterrows():
         same = (moments[shape] == row[shape]).all(axis=1) & (moments.index != i)
         others = [
@@ -200,20 +196,53 @@ def verification(study: Study, moments: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
+def gram_agreement(study: Study) -> list[dict[str, Any]]:
+    """Two-sample KS between engines that drew one cell: entries, smallest eigenvalue, log-determinant."""
+    if not (study.is_gram and study.config.keep == "full"):
+        return []
+    samples = store.read_rows(Path(study.folder) / "samples.zarr")
+    by_law: dict[str, list[int]] = {}
+    cells = [cell for cell in study.cells if cell.engine != "exact"]
+    for row, cell in enumerate(cells):
+        by_law.setdefault(str(cell.network), []).append(row)
+    found = []
+    for rows in by_law.values():
+        for one, two in itertools.combinations(rows, 2):
+            a, b = (_gram_features(samples.isel(cell=row)) for row in (one, two))
+            values = {name: tables.number(float(stats.ks_2samp(a[name], b[name]).pvalue)) for name in a}
+            network = cells[one].network
+            what = {"depth": network.depth, "width": cells[one].coords["width"]}
+            found.append(what | {"engines": f"{cells[one].engine}, {cells[two].engine}"} | values)
+    return found
+
+
+def _gram_features(draws: xr.Dataset) -> dict[str, np.ndarray]:
+    ntk, values = draws["ntk"].values, draws["eigenvalues"].values
+    with np.errstate(divide="ignore"):
+        logdet = np.log(values).sum(axis=1)
+    return {
+        "p, K(x1, x1)": ntk[:, 0, 0],
+        "p, K(x1, x2)": ntk[:, 0, 1],
+        "p, smallest eigenvalue": values[:, -1],
+        "p, log-determinant": logdet[np.isfinite(logdet)],
+    }
+
+
 def _inside(row: pd.Series) -> str:
     if np.isnan(row.s2_exact) or np.isnan(row.s2_low):
         return ""
     return "yes" if row.s2_low <= row.s2_exact <= row.s2_high else "no"
 
 
-def agreement(moments: pd.DataFrame) -> str:
+def agreement(moments: pd.DataFrame, confidence: float) -> str:
     """How many trusted intervals hold the exact value."""
     trusted = moments[(moments.undersampled == 0) & moments.s2_exact.notna() & (moments.n_samples > 0)]
     if not len(trusted):
         return "no trusted estimate has an exact value beside it"
     inside = ((trusted.s2_low <= trusted.s2_exact) & (trusted.s2_exact <= trusted.s2_high)).sum()
     worst = trusted.s2_z.abs().max()
-    return f"{inside} of {len(trusted)} trusted 95 % intervals hold the exact value; the largest |z| is {worst:.2f}"
+    worst_text = "" if np.isnan(worst) else f"; the largest |z| is {worst:.2f}"
+    return f"{inside} of {len(trusted)} trusted {100 * confidence:g} % intervals hold the exact value{worst_text}"
 
 
 def methods_context(plan: Plan, sections: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -225,6 +254,7 @@ def methods_context(plan: Plan, sections: list[dict[str, Any]]) -> list[dict[str
         rows.append(
             {
                 "name": study.name,
+                "kind": study.config.kind,
                 "seeds": study.config.seeds,
                 "n_cells": len(networks),
                 "widths": ", ".join(map(str, sorted({cell.coords["width"] for cell in study.cells}))),

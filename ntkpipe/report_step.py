@@ -28,35 +28,34 @@ def section(study: Study) -> dict[str, Any]:
         "undersampled": cells[cells.undersampled == 1][names].map(tables.number).to_dict("records"),
         "verified": "eta dE[K]/d eta, gates held",
         "verification": [_verify(row) for row in cells.itertuples()],
-        "coverage": agreement(cells),
+        "coverage": agreement(cells, study.config.tolerances.confidence),
     }
 
 
 def answer(cells: pd.DataFrame) -> str:
-    """Signs, sizes and the share of flips, in words with numbers, from trusted cells of the smallest step."""
-    trusted = cells[(cells.undersampled == 0) & (cells.depth > 0) & (cells.eta_unit == "absolute")]
-    trusted = trusted[trusted.delta_ntk_mean < 0]
+    """Sign, size and share of flips, in words with numbers: trusted cells of the step size that most cells share."""
+    trusted = cells[(cells.undersampled == 0) & (cells.depth > 0)]
     parts = []
     for label, part in trusted.groupby("label"):
         part = part[part.eta == part.eta.mode().iloc[0]].sort_values(["beta", "width"])
-        low, high = part.iloc[0], part.iloc[-1]
-        for row in (low, high) if len(part) > 1 else (low,):
-            share = row.flip_mean / row.delta_ntk_mean
+        for row in part.iloc[[0, -1]].drop_duplicates().itertuples():
+            unit = "" if row.eta_unit == "absolute" else " x 2/K_0"
             parts.append(
-                f"label {label}, width {row.width}, beta {row.beta:.3g}, eta {row.eta:g}: E[DeltaK]/E[K] = "
-                f"{row.delta_ntk_relative:.3g} [{row.delta_ntk_relative_low:.3g}, {row.delta_ntk_relative_high:.3g}], "
-                f"{100 * share:.0f} % of it gate flips"
+                f"label {label}, width {row.width}, beta {row.beta:.3g}, eta {row.eta:g}{unit}: it "
+                f"{'shrinks' if row.delta_ntk_mean < 0 else 'grows'}, E[DeltaK]/E[K] = {row.delta_ntk_relative:.3g} "
+                f"[{row.delta_ntk_relative_low:.3g}, {row.delta_ntk_relative_high:.3g}], of which gate flips "
+                f"{100 * row.flip_share:.0f} % [{100 * row.flip_share_low:.0f}, {100 * row.flip_share_high:.0f}]"
             )
     return "; ".join(parts)
 
 
-def agreement(cells: pd.DataFrame) -> str:
+def agreement(cells: pd.DataFrame, confidence: float) -> str:
     """How the measured derivative compares with the exact mean."""
     known = cells[(cells.undersampled == 0) & cells.delta_ntk_exact.notna()]
     if not len(known):
         return "no trusted cell has an exact derivative beside it"
     inside = ((known.linear_low <= known.delta_ntk_exact) & (known.delta_ntk_exact <= known.linear_high)).sum()
-    return f"{inside} of {len(known)} trusted 95 % intervals of the derivative hold the exact mean"
+    return f"{inside} of {len(known)} trusted {100 * confidence:g} % intervals of the derivative hold the exact mean"
 
 
 def _fit_row(row) -> dict[str, Any]:

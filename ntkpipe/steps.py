@@ -61,7 +61,7 @@ def draw_shard(
         draws = sample(network, x, labels[:n], (eta,), relative, stream, quantum, n)
         if not all(np.isfinite(part).all() for part in draws):
             raise FloatingPointError(f"a first step of quantum {quantum} is not finite")
-        predicted = predicted_jumps(network, x, labels, stream, quantum, relative)[:n]
+        predicted = predicted_jumps(network, x, labels[:n], stream, quantum, relative)
         parts.append(reduce_draws(draws, predicted, n_train, block, keep))
     return {name: (dims, np.concatenate([part[name][1] for part in parts])) for name, (dims, _) in parts[0].items()}
 
@@ -76,7 +76,7 @@ def draw_labels(stream: Stream, quantum: int, label: float | str, n_train: int) 
 def predicted_jumps(network, x, labels, stream: Stream, quantum: int, relative: bool) -> Float[np.ndarray, " draw"]:
     """Independent draws of the predicted jump sum; NaN where the prediction does not apply."""
     if len(x) > 1 or relative or not jumps.applies(network):
-        return np.full(QUANTUM, np.nan)
+        return np.full(len(labels), np.nan)
     return jumps.sample(network, x, labels[:, 0], Stream(stream.seed, stream.text + "/jumps"), quantum)
 
 

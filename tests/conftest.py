@@ -10,7 +10,7 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy starts its threads
 
-from jaxtyping import install_import_hook  # noqa: E402
+from jaxtyping import install_import_hook
 
 # An int is a number where a float is asked for (PEP 484), so norm_squared=1 is no error.
 install_import_hook("ntkpipe", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")

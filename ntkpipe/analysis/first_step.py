@@ -23,10 +23,13 @@ VARIABLES = {
     "linear_mean": ("eta E[dK/d eta] with the gates held: the almost-everywhere derivative", "theory.md section 4"),
     "linear_low": ("lower end of the interval of linear_mean", ""),
     "linear_high": ("upper end of the interval of linear_mean", ""),
-    "delta_ntk_exact": ("exact -eta E[f Kdot], the mean of linear_mean", "theory.md section 4"),
-    "delta_ntk_limit": ("double-scaling limit of delta_ntk_exact", "theory.md section 4"),
+    "delta_ntk_exact": ("exact -eta E[f Kdot]: the mean of linear_mean, without gate flips", "theory.md section 4"),
+    "delta_ntk_limit": ("double-scaling limit of delta_ntk_exact, without gate flips", "theory.md section 4"),
     "linear_z": ("(linear_mean - delta_ntk_exact) over its standard error", ""),
     "flip_mean": ("E[DeltaK] - linear_mean: gate flips and higher orders in eta", "theory.md section 4"),
+    "flip_share": ("flip_mean/E[DeltaK]", "theory.md section 4"),
+    "flip_share_low": ("lower end of the interval of flip_share", ""),
+    "flip_share_high": ("upper end of the interval of flip_share", ""),
     "flip_low": ("lower end of the interval of flip_mean", ""),
     "flip_high": ("upper end of the interval of flip_mean", ""),
     "flip_predicted": ("first-order prediction of flip_mean by the jump sum", "theory.md section 4"),
@@ -43,7 +46,7 @@ VARIABLES = {
     "flipped_fraction": ("mean fraction of gates whose pre-activation changes sign", ""),
     "grown_fraction": ("fraction of networks whose kernel grows", ""),
     "n_samples": ("independent networks drawn", ""),
-    "ess": ("effective sample size of E[DeltaK]: (sum |DeltaK|)^2/sum DeltaK^2, by the sums", ""),
+    "ess": ("(sum DeltaK)^2/sum DeltaK^2", ""),
     "undersampled": ("1 where the interval of delta_ntk_mean is not to be trusted", ""),
 }
 
@@ -68,6 +71,9 @@ def first_step(
     row["delta_ntk_mean"], row["delta_ntk_low"], row["delta_ntk_high"] = mean("delta")
     row["linear_mean"], row["linear_low"], row["linear_high"] = mean("linear")
     row["flip_mean"], row["flip_low"], row["flip_high"] = mean("flip")
+    sign = np.sign(row["delta_ntk_mean"]) or 1.0  # the interval wants a positive denominator
+    share = intervals.ratio(sign * column["flip"], sign * column["delta"], confidence)
+    row["flip_share"], row["flip_share_low"], row["flip_share_high"] = share
     row["delta_ntk_ratio_mean"], row["delta_ntk_ratio_low"], row["delta_ntk_ratio_high"] = mean("ratio", "alive")
     relative = mean("delta", "ntk_0")
     row["delta_ntk_relative"], row["delta_ntk_relative_low"], row["delta_ntk_relative_high"] = relative
@@ -94,7 +100,8 @@ def _theory(row, network: Network, norm_squared: float, step: StepConfig, column
     if theory.refuse(network) is not None or step.eta_unit != "absolute" or step.train > 1:
         return
     row["delta_ntk_exact"] = -step.eta * theory.mean_f_kdot(network, norm_squared)
-    if len(set(network.widths)) == 1 and network.parametrization == "ntk":
+    he = np.isclose(network.sigma_w**2, 2.0) and np.isclose(network.sigma_v, 1.0)
+    if len(set(network.widths)) == 1 and network.parametrization == "ntk" and he:
         limit = theory.mean_f_kdot_limit(network.beta, network.widths[0], network.input_dim, norm_squared)
         row["delta_ntk_limit"] = -step.eta * float(limit)
     variance = column["linear_square"].sum() / n - row["linear_mean"] ** 2

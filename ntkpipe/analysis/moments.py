@@ -26,7 +26,10 @@ VARIABLES = {
     "s2_high": ("upper end of the interval of s2", ""),
     "s2_exact": ("exact finite-width S2", "theory.md section 2"),
     "s2_limit": ("double-scaling limit of S2 at this beta", "theory.md section 2"),
-    "s2_relative_error_exact": ("exact relative standard error of s2 at this number of draws", "delta method"),
+    "s2_relative_error_exact": (
+        "exact relative standard error of s2 (of one input, an upper bound for their mean)",
+        "delta method",
+    ),
     "s2_z": ("(s2/s2_exact - 1) over its relative standard error", ""),
     "log_ntk_mean": ("E[log K | K > 0]", ""),
     "log_ntk_mean_low": ("lower end of the interval of log_ntk_mean", ""),
@@ -91,11 +94,11 @@ def moments(
         s2 = _log_linear(sums, ("ntk_2", "ntk_1", "count"), (1.0, -2.0, 1.0), confidence)
         _bulk(row, column, histogram, n, confidence)
         relative = np.nan
-        if theory is not None and len(norms_squared) == 1:
+        if theory is not None:  # for several inputs of one norm: of one of them, which bounds that of their mean
             relative = relative_sd / np.sqrt(n)
             row["s2_relative_error_exact"] = relative
     row["s2"], row["s2_low"], row["s2_high"] = s2
-    if theory is not None and relative > 0:
+    if theory is not None and relative > 0 and len(norms_squared) == 1:
         row["s2_z"] = (s2.value / row["s2_exact"] - 1) / relative
     row["undersampled"] = int(_undersampled(row, relative, guided, tolerances))
     return row

@@ -32,19 +32,16 @@ def applies(network: Network) -> bool:
 def sample(
     network: Network, x: Float[np.ndarray, "1 n0"], labels: Float[np.ndarray, " draw"], stream: Stream, quantum: int
 ) -> Float[np.ndarray, " draw"]:
-    """Unbiased draws of the jump sum, one a label; their mean is dE[K]/d eta less -E[f Kdot].
+    """Unbiased draws of the jump sum, one a label; their mean is dE[K]/d eta plus E[f Kdot].
 
-    The draws of a quantum are split evenly over the layers, so the stratified mean has no layer noise.
+    Each draw looks at one unit of one layer, the layer drawn uniformly.
     """
-    count = len(labels)
-    layers = np.arange(count) % network.depth + 1
-    out = np.empty(count)
-    for layer in range(1, network.depth + 1):
+    layers = stream.generator(quantum, 0).integers(1, network.depth + 1, size=len(labels))
+    out = np.empty(len(labels))
+    for layer in np.unique(layers):
         rows = np.flatnonzero(layers == layer)
-        if rows.size:
-            share = count / (network.depth * rows.size)
-            rng = stream.generator(quantum, layer)
-            out[rows] = _one_layer(network, x, labels[rows], layer, rng) * network.depth * share
+        rng = stream.generator(quantum, int(layer))
+        out[rows] = network.depth * _one_layer(network, x, labels[rows], int(layer), rng)
     return out
 
 

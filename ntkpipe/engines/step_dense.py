@@ -69,7 +69,10 @@ def _compiled(network: Network, etas: tuple[float, ...], relative: bool, n_train
         direction = [(-g * dw, -t * db) for (dw, db), (g, t) in zip(gradient, gains, strict=True)]
         ntk_0, derivative = jax.jvp(kernel, (params,), (direction,))
         output = dense.forward(params, x, network)
-        unit = 2.0 / jnp.linalg.eigvalsh(ntk_0[:n_train, :n_train])[-1] if relative else 1.0
+        unit = 1.0
+        if relative:  # a dead network has no critical step size: it stays where it is
+            largest = jnp.linalg.eigvalsh(ntk_0[:n_train, :n_train])[-1]
+            unit = jnp.where(largest > 0, 2.0 / jnp.where(largest > 0, largest, 1.0), 0.0)
         before = preactivations(params, x)
         total = max(sum(z.size for z in before), 1)
 

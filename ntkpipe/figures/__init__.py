@@ -27,6 +27,7 @@ def run(study: Study) -> None:
                 figure = drawers[name](data)
             except style.NothingToDraw as nothing:
                 figure = style.blank(name, str(nothing))
+            style.settle(figure)
             for ext in layout.FORMATS:
                 style.save(figure, folder / f"{name}.{ext}")
             matplotlib.pyplot.close(figure)

@@ -143,7 +143,7 @@ def step_flips(data: Data):
     for axis, name in zip(axes[0], labels, strict=True):
         for beta, curve in frame[(frame.label == name) & (frame.undersampled == 0)].groupby("beta"):
             curve = curve.sort_values("width")
-            share, low, high = (curve[f"flip_{end}"] / curve.delta_ntk_mean for end in ("mean", "high", "low"))
+            share, low, high = (curve[f"flip_share{end}"] for end in ("", "_low", "_high"))
             axis.errorbar(
                 curve.width, share, yerr=_errors(share, low, high), fmt="o-", color=colours[beta], markersize=4,
                 linewidth=0.9,
@@ -157,7 +157,6 @@ def step_flips(data: Data):
         axis.set_xticks(sorted(set(frame.width)), [str(w) for w in sorted(set(frame.width))])
         axis.minorticks_off()
     axes[0][0].set_ylabel(r"share of gate flips in $E[\Delta K]$")
-    axes[0][0].set_ylim(0, 1)
     handles = [Line2D([], [], color=c, marker="o", markersize=4, label=rf"$\beta$ = {b:g}") for b, c in colours.items()]
     handles.append(Line2D([], [], color="0.3", linestyle="--", label="predicted to first order"))
     figure.legend(handles=handles, loc="outside right center", fontsize=7.5)

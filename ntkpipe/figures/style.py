@@ -47,6 +47,12 @@ def applied():
         yield
 
 
+def settle(figure: Figure) -> None:
+    """Lay the figure out once; each format would do it again."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
 def save(figure: Figure, path: Path) -> None:
     """Save without the time of day, so that equal figures are equal files."""
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {"Software": None}}[path.suffix]

@@ -92,6 +92,18 @@ def test_critical_unit_is_two_over_the_largest_eigenvalue():
         np.testing.assert_allclose(draws.eta[alive, 0], 1.0 / largest[alive], rtol=1e-10)
 
 
+def test_dead_networks_stay_where_they_are():
+    """Width 2, 4 layers: 68 % of networks are dead; with eta in critical units they take no step, and nothing is NaN."""
+    network, x = Network(5, (2,) * 4), inputs(1, 5)
+    for engine in (step_matrix_free, step_dense):
+        draws = draw(engine, network, x, 1.0, [0.5], 3, relative=True)
+        dead = draws.ntk_0[:, 0, 0] == 0
+        assert 0.5 < dead.mean() < 0.9
+        assert all(np.isfinite(part).all() for part in draws)
+        assert (draws.eta[dead] == 0).all()
+        assert (draws.ntk_1[dead] == 0).all()
+
+
 @pytest.mark.parametrize("engine", [step_matrix_free, step_dense])
 def test_smooth_step_is_its_derivative_as_eta_vanishes(engine):
     """tanh: (DeltaK/eta - derivative) is O(eta), draw by draw; the ratio of errors at eta and eta/10 is 10."""

@@ -73,7 +73,7 @@ def test_guided_second_moment(width, depth, draws):
     [
         Network(10, (64,) * 8),
         Network(10, (4, 6, 5)),  # dead layers: P(K = 0) = 0.11
-        Network(10, (4,) * 6),
+        Network(10, (5,) * 3),
         Network(10, (16, 300, 24), parametrization="standard", sigma_v=1.3),
         Network(10, (30,) * 8, sigma_w=1.1),
     ],
@@ -90,22 +90,22 @@ def test_weights_are_the_density_ratio(net):
     for p in (1, 2, 3):
         _assert_mean(w * k**p, np.exp(logs[p - 1]))
     plain_k, plain_f, _ = _draw(scalar, net, 80 * QUANTUM)
-    for level in (0.4, 0.6, 0.8, 0.95, 0.99):
+    for level in (0.6, 0.8, 0.95, 0.99):
         t = np.quantile(plain_k, level)
-        for above, plain in (
-            (k > t, plain_k > t),
-            ((k > t) & (f > t**0.5 / 3), (plain_k > t) & (plain_f > t**0.5 / 3)),  # jointly with f
-        ):
-            share = plain.mean()
-            error = np.hypot(np.std(w * above) / len(w) ** 0.5, (share * (1 - share) / len(plain)) ** 0.5)
-            assert error < 0.15 * share
+        plain = plain_k > t
+        half = np.median(plain_f[plain] ** 2 / plain_k[plain])  # jointly with f: f^2 > half K
+        also = plain & (plain_f**2 > half * plain_k)
+        for above, expected in ((k > t, plain), ((k > t) & (f**2 > half * k), also)):
+            share = expected.mean()
+            error = np.hypot(np.std(w * above) / len(w) ** 0.5, (share * (1 - share) / len(expected)) ** 0.5)
+            assert error < 0.1 * share
             assert abs(np.mean(w * above) - share) < 4 * error
 
 
 @pytest.mark.parametrize("net", [Network(10, (64,) * 8), Network(10, (256,) * 16)], ids=["64", "256"])
 def test_weights_have_mean_one_where_they_have_a_variance(net):
     """beta of 1/8 and 1/16, and no dead layers to speak of (2^-61): E[w] = 1."""
-    k, _, log_weight = _draw(guided, net, 40 * QUANTUM)
+    _k, _, log_weight = _draw(guided, net, 40 * QUANTUM)
     _assert_mean(np.exp(log_weight), 1 - moments.dead_fraction(net))
 
 

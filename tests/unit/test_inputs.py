@@ -67,13 +67,15 @@ def test_files_are_read_as_they_stand(tmp_path, name):
     np.testing.assert_array_equal(inputs.points(first, 0), TABLE[:1])
 
 
-def test_fingerprint_follows_the_bytes(tmp_path):
+def test_fingerprint_follows_the_points(tmp_path):
+    """Equal points are one cell, wherever they come from; other points, or another way to keep K, are another."""
     config = _write(tmp_path / "x.csv")
-    before = inputs.fingerprint(config)
-    assert before == inputs.fingerprint(config) != ""
-    (tmp_path / "x.csv").write_text("1,2,3\n")
-    assert inputs.fingerprint(config) != before
-    assert inputs.fingerprint(InputsConfig()) == ""
+    x = inputs.points(config, 0)
+    moved = inputs.points(_write(tmp_path / "y.npy"), 0)
+    assert inputs.fingerprint(x, "gram") == inputs.fingerprint(moved, "gram") != inputs.fingerprint(x, "diagonal")
+    assert inputs.fingerprint(x[:1], "gram") == inputs.fingerprint(x[:1], "diagonal")
+    assert inputs.fingerprint(x + 1e-9, "gram") != inputs.fingerprint(x, "gram")
+    assert inputs.fingerprint(-0.0 * x, "gram") == inputs.fingerprint(0.0 * x, "gram")
 
 
 @pytest.mark.filterwarnings("ignore:loadtxt")  # it warns of an empty file before we refuse it

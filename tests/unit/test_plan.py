@@ -1,5 +1,6 @@
 """The plan: which cells, which shards, which streams, which jobs."""
 
+import itertools
 import json
 
 import pytest
@@ -83,7 +84,7 @@ def test_shards_cover_the_draws_without_gap(seeds, points, keep, engine):
     for cell in planned.cells:
         bounds = [(s.start, s.stop) for s in planned.shards if s.cell == cell]
         assert bounds[0][0] == 0 and bounds[-1][1] == seeds
-        assert all(before[1] == after[0] for before, after in zip(bounds, bounds[1:], strict=False))
+        assert all(before[1] == after[0] for before, after in itertools.pairwise(bounds))
         assert all(start % QUANTUM == 0 and start < stop for start, stop in bounds)
     assert len({s.path for s in planned.shards}) == len(planned.shards)
 

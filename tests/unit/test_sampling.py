@@ -1,5 +1,6 @@
 """Sums against plain NumPy on the draws; what `keep` and the cutting of draws must not change."""
 
+import itertools
 import warnings
 
 import numpy as np
@@ -90,7 +91,7 @@ def test_gram_sums_and_eigenvalues_are_plain_numpy_on_the_draws(case):
     arrays = _draw(case, 0, n)
     ntk = arrays["ntk"][1]
     bounds = np.r_[0:1024:GRAM_BLOCK, 1024:n:GRAM_BLOCK, n]
-    for b, (first, stop) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+    for b, (first, stop) in enumerate(itertools.pairwise(bounds)):
         part = ntk[first:stop]
         assert arrays["gram_count"][1][b] == stop - first
         bound = 32 * 2.3e-16  # up to 32 terms

@@ -1,5 +1,6 @@
 """Storage: what is written is read; two writes are one; damage is an error that names the file."""
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -120,10 +121,8 @@ def test_a_shard_without_a_chunk_or_an_array_is_damaged(shard):
                 if name != lost:
                     archive.writestr(name, data)
         if lost.endswith("zarr.json"):  # also held by the consolidated metadata: nothing is lost
-            try:
+            with contextlib.suppress(DamagedFile):
                 _same(store.read_shard(shard)[0], _arrays())
-            except DamagedFile:
-                pass
         else:
             with pytest.raises(DamagedFile, match=f"{shard.name}.*{lost.split('/')[0]} holds 0 of 1 chunks"):
                 store.read_shard(shard)
@@ -237,7 +236,7 @@ def test_a_chunk_altered_behind_the_manifest_is_still_found(dataset):
     good = bytearray(chunk.read_bytes())
     good[len(good) // 2] ^= 1
     chunk.write_bytes(good)
-    with pytest.raises(Exception, match="(?i)checksum"), xr.open_zarr(dataset) as opened:
+    with pytest.raises(Exception, match=r"(?i)checksum"), xr.open_zarr(dataset) as opened:
         opened.load()
 
 
@@ -250,14 +249,15 @@ def test_a_missing_manifest_or_dataset_is_named(dataset):
         store.verify(dataset)
 
 
-def test_a_damaged_manifest_is_an_error_that_names_a_file(dataset):
+@pytest.mark.parametrize("flip", [0x08, 0x80])
+def test_a_damaged_manifest_is_an_error_that_names_a_file(dataset, flip):
     manifest = dataset.with_name("moments.zarr.sha256")
     good = manifest.read_bytes()
-    for offset in range(0, len(good), 5):
+    for offset in range(0, len(good), 11):
         bad = bytearray(good)
-        bad[offset] ^= 0x08
+        bad[offset] ^= flip
         manifest.write_bytes(bad)
-        with pytest.raises(DamagedFile, match="moments.zarr"):
+        with pytest.raises(DamagedFile, match=r"moments\.zarr"):
             store.verify(dataset)
 
 
@@ -266,16 +266,16 @@ def test_a_truncated_manifest_is_found(dataset, lines):
     """A manifest that lists fewer files than there are would let damage in the rest pass."""
     manifest = dataset.with_name("moments.zarr.sha256")
     manifest.write_text("".join(manifest.read_text().splitlines(keepends=True)[:lines]))
-    with pytest.raises(DamagedFile, match="moments.zarr"):
+    with pytest.raises(DamagedFile, match=r"moments\.zarr"):
         store.verify(dataset)
 
 
 def test_publish_refuses_a_store_with_missing_chunks(tmp_path):
     template = xr.Dataset({"a": (("cell", "seed"), np.zeros((2, 3)))})
-    with pytest.raises(DamagedFile, match=r"a\.zarr: a was built with 1 of 2 chunks"):
-        with store.publish(tmp_path / "a.zarr") as building:
-            group = store.create_template(building, template.chunk({"cell": 1}), {"cell": 1})
-            group["a"][0] = np.ones(3)
+    wrong = pytest.raises(DamagedFile, match=r"a\.zarr: a was built with 1 of 2 chunks")
+    with wrong, store.publish(tmp_path / "a.zarr") as building:
+        group = store.create_template(building, template.chunk({"cell": 1}), {"cell": 1})
+        group["a"][0] = np.ones(3)
     assert os.listdir(tmp_path) == []
 
 

@@ -62,5 +62,5 @@ def test_quanta_cover_the_range_once(first, length):
 
 
 def test_quanta_must_start_on_a_quantum():
-    with pytest.raises(ValueError, match="1024.*it was 7"):
+    with pytest.raises(ValueError, match=r"1024.*it was 7"):
         quanta(7, 20)

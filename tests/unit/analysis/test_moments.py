@@ -115,6 +115,13 @@ def test_several_inputs_average_over_the_inputs_of_one_network():
     assert np.isnan(row["s2_relative_error_exact"])  # that of one input only
 
 
+@pytest.mark.parametrize("norm", [1e-9, 1.2345678e-5, 1e6])
+def test_exact_values_follow_the_norm_at_any_scale(norm):
+    row = moments.moments(NET, np.array([norm**2]), None, None, None, False, TOLERANCES)
+    assert row["ntk_mean_exact"] == pytest.approx(exact.mean(NET, 1.0) * norm**2, rel=1e-12, abs=0)
+    assert row["s2_exact"] == pytest.approx(exact.s2(NET, 1.0), rel=1e-12)
+
+
 def test_exact_engine_is_the_theory():
     row = moments.moments(NET, np.array([1.0]), None, None, None, False, TOLERANCES)
     first, s2 = exact.mean(NET, 1.0), exact.s2(NET, 1.0)
