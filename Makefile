@@ -10,8 +10,8 @@ SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --
 
 study: $(VENV)/.ready  ## run the studies of CONFIG to the report
 	@$(BIN)/python -m ntkpipe plan --config $(CONFIG) --cores $(CORES)
-	$(SNAKEMAKE)
-	@echo "open results/report/index.html; datasets: results/<study>/*.zarr"
+	@$(SNAKEMAKE) || { echo "stopped; the same command goes on from here (if the folder is locked: make unlock)"; exit 1; }
+	@echo "open report/index.html in the results folder (default: results/); datasets: <study>/*.zarr"
 
 plan: $(VENV)/.ready  ## say what `make study` would do
 	@$(BIN)/python -m ntkpipe plan --config $(CONFIG) --cores $(CORES)

@@ -99,7 +99,7 @@ def _beta_fits(study: Study, part: pd.DataFrame, norm: float, n_0: int):
     low, high = study.config.fits.beta_min, study.config.fits.beta_max
     trusted = part[(part.undersampled == 0) & (part.beta >= low - 1e-12) & (part.beta <= high + 1e-12)]
     for width, curve in trusted.groupby("width"):
-        if curve.beta.nunique() < 2:
+        if curve.beta.nunique() < 3:
             continue
         curve = curve.sort_values("beta")
         scale = curve.eta * curve.ntk_mean * curve.depth * curve.beta * norm / n_0

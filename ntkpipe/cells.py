@@ -87,15 +87,16 @@ def expand(name: str, study: StudyConfig, path: str) -> tuple[list[Cell], list[s
     text = inputs.fingerprint(inputs.points(study.inputs, study.seed, f"{path}.inputs"), study.inputs.keep)
     cells: list[Cell] = []
     notes: list[str] = []
-    seen: dict[str, str] = {}
+    seen: dict[str, tuple[str, str]] = {}
     for number, grid in enumerate(study.grid):
         where = f"{path}.grid" if len(study.grid) == 1 else f"{path}.grid.{number}"
         for widths, axes in _product(grid, notes, where):
             cell = _cell(name, study, widths, axes, (n_inputs, dim, text), path)
-            here = f"{', '.join(f'{k} {v}' for k, v in cell.coords.items())} ({where})"
+            here = ", ".join(f"{k} {v}" for k, v in cell.coords.items() if k in ("depth", "width") or k in axes)
             if cell.text in seen:
-                raise ConfigError(where, "a grid without duplicate cells", f"{here}, a copy of {seen[cell.text]}")
-            seen[cell.text] = here
+                both = where if seen[cell.text][1] == where else f"{where} and {seen[cell.text][1]}"
+                raise ConfigError(both, "without duplicate cells", f"twice the cell {here}")
+            seen[cell.text] = (here, where)
             cells.append(cell)
     if not cells:
         raise ConfigError(f"{path}.grid", "a grid with at least one cell", "; ".join(notes))
@@ -133,7 +134,7 @@ def _derived_depths(grid: GridConfig, width: int, notes: list[str], where: str) 
             continue
         left_out.setdefault(reason, []).append(f"{beta:g}")
     for reason, betas in left_out.items():
-        note = f"{where}: width {width}: left out beta {', '.join(betas)} ({reason})"
+        note = f"{where.split(': ')[-1]}: width {width}: left out beta {', '.join(betas)} ({reason})"
         if note not in notes:
             notes.append(note)
     return depths

@@ -6,6 +6,7 @@ flight whatever the size of the study.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,8 @@ def _collect(study: Study, path: str | Path, wanted, unit: str) -> None:
             dask.delayed(partial(_write_cell, study, group, row, by_cell[cell.text], tuple(first)))()
             for row, cell in enumerate(cells)  # partial: dask is not to look into the plan
         ]
-        dask.compute(*tasks, scheduler="threads", num_workers=WORKERS)
+        with ThreadPoolExecutor(WORKERS) as pool:  # leaving it waits for the threads, after an error too
+            dask.compute(*tasks, scheduler="threads", pool=pool)
 
 
 _GROWING = ("seed", "block", "gram_block")

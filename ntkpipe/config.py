@@ -162,7 +162,10 @@ class TolerancesConfig(Model):
     relative_error: Positive = 0.03
     """an S2 estimate whose exact relative standard error is larger is flagged undersampled"""
     ess: Positive = 3000.0
-    """where there is no exact standard error: one with a smaller effective sample size is flagged"""
+    """where there is no exact standard error: one with a smaller effective sample size is flagged, if the law
+    is heavy-tailed by tail_weight"""
+    tail_weight: Positive = 4.0
+    """draws per effective draw, n/ess, from which a law counts as heavy-tailed (a Gaussian K has at most 3)"""
     tail_share: Positive = 0.1
     """or one whose 16 largest draws hold more than this share of the sum of K^2"""
     step_relative_error: Positive = 0.05

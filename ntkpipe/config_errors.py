@@ -10,6 +10,9 @@ from pydantic import ValidationError
 
 from ntkpipe.errors import ConfigError
 
+_UNION_TAGS = ("float", "literal['normal']")
+"""How pydantic names the members of a label, a number or `normal`, in a location."""
+
 
 def first_error(
     error: ValidationError, tree: Any, source: str, known_keys: Callable[[list[Any]], list[str]]
@@ -17,7 +20,9 @@ def first_error(
     """The most telling of pydantic's errors as one line: key path, must be, was."""
     details = error.errors()
     first = max(details, key=lambda d: (d["type"] == "extra_forbidden", len(d["loc"])))
-    parts = _as_written(first["loc"], tree)
+    parts = [part for part in _as_written(first["loc"], tree) if part not in _UNION_TAGS]
+    if any(part in _UNION_TAGS for part in first["loc"]):
+        return ConfigError(f"{source}: " + ".".join(map(str, parts)), "a number or 'normal'", first["input"])
     path = f"{source}: " + ".".join(map(str, parts)) if parts else source
     was, context = first["input"], first.get("ctx", {})
     match first["type"]:

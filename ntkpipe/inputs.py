@@ -52,6 +52,20 @@ def fingerprint(x: Float[np.ndarray, "k n0"], keep: str) -> str:
     return f"{len(x)}x{x.shape[1]}-{digest}" + (f"-{keep}" if len(x) > 1 else "")
 
 
+def _read_csv(file: Path) -> np.ndarray:
+    rows = []
+    for number, line in enumerate(file.read_text().splitlines(), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        try:
+            rows.append([float(cell) for cell in line.split(",")])
+        except ValueError:
+            raise ValueError(f"line {number} is no list of numbers; a header line starts with #") from None
+        if len(rows[-1]) != len(rows[0]):
+            raise ValueError(f"line {number} has {len(rows[-1])} columns, the first has {len(rows[0])}")
+    return np.array(rows, dtype=float).reshape(len(rows), -1)
+
+
 def _from_file(config: InputsConfig, path: str) -> Float[np.ndarray, "k n0"]:
     file, where = Path(config.path), f"{path}.path"
     if not file.is_file():
@@ -63,7 +77,7 @@ def _from_file(config: InputsConfig, path: str) -> Float[np.ndarray, "k n0"]:
             with np.load(file, allow_pickle=False) as archive:
                 x = archive["x" if "x" in archive.files else archive.files[0]]
         else:
-            x = np.loadtxt(file, delimiter=",", ndmin=2, comments="#")
+            x = _read_csv(file)
         if np.iscomplexobj(x):
             raise ValueError("complex numbers")
         x = np.atleast_2d(np.asarray(x, dtype=float))

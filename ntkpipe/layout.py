@@ -18,6 +18,7 @@ import yaml
 from ntkpipe import config as configuration
 from ntkpipe import plan as planning
 from ntkpipe.engines import catalogue
+from ntkpipe.errors import ConfigError
 from ntkpipe.plan import Job, Plan, Study
 from ntkpipe.provenance import source_hash
 
@@ -53,7 +54,10 @@ def write_resolved(plan: Plan) -> None:
     path = resolved(plan)
     text = yaml.safe_dump(plan.config.model_dump(mode="json", exclude_none=True), sort_keys=False)
     if not path.exists() or path.read_text() != text:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError("results", f"a folder that can be made ({error.strerror})", plan.config.results) from None
         temporary = path.with_name(f".config.{uuid.uuid4().hex}.tmp")
         temporary.write_text(text)
         os.replace(temporary, path)

@@ -7,6 +7,7 @@ depends on its own cell only: extending a grid changes no existing shard.
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -131,6 +132,7 @@ def _study(name: str, study: StudyConfig, config: Config, path: str) -> Study:
     for cell in cells:
         _check_memory(cell, config, path)
     folder = str(Path(config.results) / name)
+    _check_disk(cells, study, folder, path)
     shards = tuple(shard for cell in cells for shard in _shards(cell, study, folder))
     return Study(name, study, folder, tuple(cells), shards, _jobs(name, shards, config), tuple(notes))
 
@@ -148,6 +150,20 @@ def _check_memory(cell: Cell, config: Config, path: str) -> None:
             f"cells that fit in {limit / 2**30:.1f} GiB (execution.memory_gib)",
             f"depth {cell.network.depth}, width {cell.coords['width']}, {cell.n_inputs} points "
             f"with engine {cell.engine}, about {need / 2**30:.1f} GiB",
+        )
+
+
+def _check_disk(cells: list[Cell], study: StudyConfig, folder: str, path: str) -> None:
+    """Shards and dataset must fit on the disk; before shards are laid out, for there may be billions."""
+    drawn = sum(cell.engine != "exact" for cell in cells)
+    need = 2 * drawn * study.seeds * bytes_per_draw(study, cells[0].n_inputs)
+    there = next(parent for parent in (Path(folder).absolute(), *Path(folder).absolute().parents) if parent.exists())
+    free = shutil.disk_usage(there).free
+    if need > free:
+        raise ConfigError(
+            f"{path}.seeds",
+            f"a number whose draws fit on the disk ({free / 2**30:.0f} GiB free; keep: moments stores sums only)",
+            f"{study.seeds}, about {need / 2**30:.0f} GiB in {drawn} cells",
         )
 
 

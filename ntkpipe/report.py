@@ -166,7 +166,8 @@ def gram_table(study: Study) -> list[dict[str, Any]]:
     """Gram spectra by cell, where the study has them."""
     if not study.is_gram:
         return []
-    return tables.load(study, "gram")[tables.COLUMNS["gram"]].map(tables.number).to_dict("records")
+    frame = tables.load(study, "gram")
+    return frame[tables.columns("gram", frame)].map(tables.number).to_dict("records")
 
 
 def verification(study: Study, moments: pd.DataFrame) -> list[dict[str, Any]]:
@@ -186,8 +187,8 @@ def verification(study: Study, moments: pd.DataFrame) -> list[dict[str, Any]]:
                 "sampler": sampler,
                 "estimate": f"{row.s2:.5g} [{row.s2_low:.5g}, {row.s2_high:.5g}]",
                 "exact": tables.number(float(row.s2_exact)),
-                "inside": _inside(row),
-                "z": tables.number(float(row.s2_z)),
+                "inside": "" if row.undersampled else _inside(row),
+                "z": "" if row.undersampled else tables.number(float(row.s2_z)),
                 "undersampled": bool(row.undersampled),
                 "other": "; ".join(others),
                 "test": PINNED_BY[sampler],
@@ -257,7 +258,8 @@ def methods_context(plan: Plan, sections: list[dict[str, Any]]) -> list[dict[str
                 "kind": study.config.kind,
                 "seeds": study.config.seeds,
                 "n_cells": len(networks),
-                "widths": ", ".join(map(str, sorted({cell.coords["width"] for cell in study.cells}))),
+                "widths": ", ".join(dict.fromkeys(str(c.coords["width"] or c.coords["widths"]) for c in study.cells)),
+                "drawn": any(cell.engine != "exact" for cell in study.cells),
                 "depths": (min(n.depth for n in networks), max(n.depth for n in networks)),
                 "betas": (min(n.beta for n in networks), max(n.beta for n in networks)),
                 "n_inputs": study.cells[0].n_inputs,
@@ -265,6 +267,8 @@ def methods_context(plan: Plan, sections: list[dict[str, Any]]) -> list[dict[str
                 "engines": ", ".join(
                     sorted({"guided scalar" if c.sampling == "guided" else c.engine for c in study.cells})
                 ),
+                "is_gram": study.is_gram,
+                "guided": any(cell.sampling == "guided" for cell in study.cells),
                 "core_hours": section["core_seconds"] / 3600,
             }
         )

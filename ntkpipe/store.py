@@ -54,7 +54,7 @@ def _beside(target: Path):
         yield temporary
     finally:
         if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(temporary)
         elif temporary.exists():
             temporary.unlink()
 
@@ -196,7 +196,9 @@ def verify(path: str | Path) -> None:
         raise DamagedFile(f"dataset {target} is missing; run snakemake")
     if not manifest.is_file():
         raise DamagedFile(f"manifest {manifest} is missing; {mend}")
-    noted = dict(reversed(line.split("  ", 1)) for line in manifest.read_text().splitlines() if "  " in line)
+    noted = dict(
+        reversed(line.split("  ", 1)) for line in manifest.read_text(errors="replace").splitlines() if "  " in line
+    )
     files = [file for file in target.rglob("*") if file.is_file() and file.name != ".snakemake_timestamp"]
     held = {f"{target.name}/{file.relative_to(target)}" for file in files}
     if strange := sorted(held - noted.keys()):
@@ -241,7 +243,7 @@ def _unstack_cells(dataset: xr.Dataset) -> xr.Dataset:
     flat = _set_axes(dataset.drop_vars([*constant, "cell"], errors="ignore"), axes)
     for name in constant:
         if name not in ("beta", "widths"):
-            flat = flat.assign_coords({name: dataset[name].values[0]})
+            flat = flat.assign_coords({name: dataset[name].isel(cell=0, drop=True)})
     beta = beta.drop_vars([n for n in along if n not in axes], errors="ignore").drop_vars("cell", errors="ignore")
     shape = [name for name in ("depth", "width") if name in axes]
     beta = _set_axes(beta, axes)

@@ -46,9 +46,16 @@ def run(study: Study) -> None:
         frame = load(study, name)
         frame.to_csv(folder / f"{name}.csv", index=False)
         kind = "step_fits" if name == "fits" and study.config.kind == "first_step" else name
-        short = frame[COLUMNS[kind]]
+        short = frame[columns(kind, frame)]
         (folder / f"{name}.html").write_text(html(short, f"{study.name}: {name}"))
         (folder / f"{name}.tex").write_text(latex(short, f"{study.name}: {name}"))
+
+
+def columns(kind: str, frame: pd.DataFrame) -> list[str]:
+    """Columns of a short table: the usual ones, and every setting that varies."""
+    settings = ("bias_init", "activation", "parametrization", "sigma_w", "sigma_v", "sigma_b", "engine")
+    varying = [name for name in settings if name in frame and frame[name].nunique() > 1]
+    return [*(name for name in varying if name not in COLUMNS[kind]), *COLUMNS[kind]]
 
 
 def load(study: Study, name: str) -> pd.DataFrame:

@@ -62,10 +62,10 @@ def fit(
     beta: of the cells; log_values: log of their estimates with intervals, independent;
     log_exact: log of their exact values (None: not known); log_limit: of the limit curve.
     """
-    needed = 1 if method in ("origin", "exact_prefactor") else 2
+    needed = 2 if method in ("origin", "exact_prefactor", "local_slope") else 3
     if len(np.unique(beta)) < needed:
         return None
-    a = slope_coefficients(beta, free_prefactor=method == "prefactor")
+    a = slope_coefficients(beta, free_prefactor=method in ("prefactor", "local_slope"))
     offset = np.zeros_like(beta)
     if method == "exact_prefactor":
         if log_exact is None:
@@ -94,15 +94,16 @@ def local_slopes(
         if beta[j] - beta[i] < 1e-12:
             continue
         pair = np.array([i, j])
-        row = fit(
-            quantity,
-            "prefactor",
-            beta[pair],
-            [log_values[i], log_values[j]],
-            None if log_exact is None else log_exact[pair],
-            None if log_limit is None else log_limit[pair],
+        rows.append(
+            fit(
+                quantity,
+                "local_slope",
+                beta[pair],
+                [log_values[i], log_values[j]],
+                None if log_exact is None else log_exact[pair],
+                None if log_limit is None else log_limit[pair],
+            )
         )
-        rows.append(row._replace(method="local_slope"))
     return rows
 
 

@@ -11,7 +11,7 @@ from ntkpipe.analysis import intervals
 from ntkpipe.analysis.intervals import Estimate
 from ntkpipe.config import TolerancesConfig
 from ntkpipe.networks import Network
-from ntkpipe.sampling import LOG_EDGES, STATISTICS
+from ntkpipe.sampling import LOG_EDGES, N_LARGEST, STATISTICS
 from ntkpipe.theory import limit
 from ntkpipe.theory import moments as exact
 
@@ -111,7 +111,9 @@ def exact_moments(network: Network, norms_squared: Float[np.ndarray, " input"]) 
     """
     if exact.refuse(network) is not None:
         return None
-    norms, counts = np.unique(np.round(norms_squared, 12), return_counts=True)
+    scale = float(np.max(norms_squared))
+    norms, counts = np.unique(np.round(norms_squared / scale, 12), return_counts=True)
+    norms = norms * scale
     logs = np.stack([exact.log_moments(network, float(norm), 2) for norm in norms])
     share = counts / counts.sum()
     first, second = share @ np.exp(logs[:, 0]), share @ np.exp(logs[:, 1])
@@ -144,4 +146,5 @@ def _undersampled(row: dict[str, Any], relative: float, guided: bool, tolerances
     """
     if np.isfinite(relative) and not guided:
         return bool(relative > tolerances.relative_error)
-    return bool(row["ess"] < tolerances.ess or row["tail_share"] > tolerances.tail_share)
+    spread_thin = row["ess"] < tolerances.ess and row["n_samples"] > row["ess"] * tolerances.tail_weight
+    return bool(spread_thin or row["tail_share"] > max(tolerances.tail_share, 2 * N_LARGEST / row["n_samples"]))

@@ -20,6 +20,19 @@ def _engine_handles(engines) -> list[Line2D]:
     ]
 
 
+def _one_setting(data: Data):
+    """The Gram statistics of the first setting, and a note where the study has others."""
+    gram = data["gram"].load()
+    names = style.panels(gram.drop_dims("angle").to_dataframe().reset_index(drop=True))
+    others = len(set(names)) - 1
+    keep = [i for i, name in enumerate(names) if name == names[0]]
+    keep = [i for i in keep if gram.width.values[i] > 0]
+    if not keep:
+        raise style.NothingToDraw("it shows cells with layers of one width; this study has none to show")
+    note = f"{names[0]} ({others} other settings are in gram.zarr and the tables)" if others else ""
+    return gram.isel(cell=keep), note
+
+
 def _scale(data: Data, row) -> float:
     """E[K(x, x)] of a cell: exact where it is known, else measured."""
     table = data["moments"]
@@ -30,7 +43,7 @@ def _scale(data: Data, row) -> float:
 
 def gram_angle(data: Data):
     """Mean of K(x, x') over E[K(x, x)], and relative standard deviation, against angle."""
-    gram = data["gram"].load()
+    gram, note = _one_setting(data)
     widths = sorted(set(gram.width.values))
     betas = sorted(set(gram.beta.values))
     colours = dict(zip(betas, sns.color_palette("flare", len(betas)), strict=True))
@@ -80,13 +93,15 @@ def gram_angle(data: Data):
     handles = [Line2D([], [], color=c, label=rf"$\beta$ = {b:g}") for b, c in colours.items()]
     if (gram.undersampled.values == 1).any():
         handles.append(Line2D([], [], color="0.3", alpha=0.3, label="pale: undersampled,\ninterval not to be trusted"))
+    if note:
+        figure.suptitle(note, fontsize=8)
     figure.legend(handles=[*handles, *_engine_handles(engines)], loc="outside right center", fontsize=7.5)
     return figure
 
 
 def gram_spectrum(data: Data):
     """Median smallest eigenvalue and condition number against beta, with 5-95 % bands over networks."""
-    gram = data["gram"].load()
+    gram, note = _one_setting(data)
     colours = style.palette(set(gram.width.values))
     figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.2))
     engines = list(dict.fromkeys(gram.engine.values))
@@ -126,6 +141,8 @@ def gram_spectrum(data: Data):
         Line2D([], [], color=c, marker="o", markersize=4, label=f"width {w}: median, 5-95 % band")
         for w, c in colours.items()
     ]
+    if note:
+        figure.suptitle(note, fontsize=8)
     figure.legend(handles=[*handles, *_engine_handles(engines)], loc="outside right center", fontsize=7.5)
     return figure
 

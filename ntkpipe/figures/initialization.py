@@ -17,20 +17,27 @@ Data = dict[str, xr.Dataset]
 
 
 def _curves(data: Data) -> pd.DataFrame:
-    """Cells with layers of one width, drawn or exact."""
+    """Cells with layers of one width, drawn or exact, with the panel that each belongs to."""
     frame = data["moments"].to_dataframe().reset_index()
+    frame["panel"] = style.panels(frame)
     return frame[(frame.width > 0) & (frame.depth > 0)].sort_values("beta")
 
 
-def _panels(frame: pd.DataFrame, by: str = "bias_init"):
-    """One panel for each value (in order of first appearance), common y."""
+def _panels(frame: pd.DataFrame, data: Data):
+    """One subplot for each panel, three in a row, common axes; says how many cells no panel can show."""
     if frame.empty:
-        raise style.NothingToDraw("no cell of this study can be shown here")
-    values = [v for v in style.BIASES if v in set(frame[by])] if by == "bias_init" else sorted(set(frame[by]))
+        raise style.NothingToDraw("it shows cells with layers of one width; this study has none to show")
+    values = list(dict.fromkeys(frame.sort_index().panel))
+    columns, rows = min(len(values), 3), -(-len(values) // 3)
     figure, axes = plt.subplots(
-        1, len(values), figsize=(2.0 + 3.1 * len(values), 3.7), sharey=True, sharex=True, squeeze=False
+        rows, columns, figsize=(2.0 + 3.1 * columns, 3.7 * rows), sharey=True, sharex=True, squeeze=False
     )
-    return figure, list(zip(values, axes[0], strict=True))
+    for spare in axes.flat[len(values) :]:
+        spare.set_visible(False)
+    varying = int((data["moments"].width.values == 0).sum() - (data["moments"].depth.values == 0).sum())
+    if varying > 0:
+        figure.suptitle(f"{varying} cells whose widths vary by layer are in the tables only", fontsize=8)
+    return figure, list(zip(values, axes.flat, strict=False))
 
 
 def _points(axis, part: pd.DataFrame, colours: dict, scale) -> None:
@@ -89,20 +96,21 @@ def s2_ratio(data: Data):
 def _s2_figure(data: Data, ratio: bool):
     frame = _curves(data)
     colours = style.palette(set(frame.width))
-    figure, panels = _panels(frame)
+    figure, panels = _panels(frame, data)
 
     def scale(beta):
         return np.exp(-limit.HANIN_NICA_EXPONENT * np.asarray(beta)) if ratio else np.ones_like(beta)
 
     grid = np.linspace(frame.beta.min(), frame.beta.max(), 200)
-    for bias, axis in panels:
-        part = frame[frame.bias_init == bias]
-        if bias == "none":
+    for panel, axis in panels:
+        part = frame[frame.panel == panel]
+        if part.s2_limit.notna().any():
             axis.plot(grid, limit.s2_limit(grid) * scale(grid), **style.LIMIT, zorder=1)
-        axis.plot(grid, np.exp(limit.HANIN_NICA_EXPONENT * grid) * scale(grid), **style.HANIN_NICA, zorder=1)
+        if part.s2_exact.notna().any():
+            axis.plot(grid, np.exp(limit.HANIN_NICA_EXPONENT * grid) * scale(grid), **style.HANIN_NICA, zorder=1)
         _exact_lines(axis, part, colours, lambda c: c.s2_exact * scale(c.beta))
         _points(axis, part, colours, scale)
-        axis.set(yscale="log", xlabel=r"$\beta$ = depth/width", title=style.BIASES[bias])
+        axis.set(yscale="log", xlabel=r"$\beta$ = depth/width", title=panel)
         style.readable_log(axis.yaxis)
         if ratio:
             axis.yaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0), numticks=20))
@@ -113,11 +121,12 @@ def _s2_figure(data: Data, ratio: bool):
     if known:  # undersampled points may run out of the picture
         low, high = min(v.min() for v in known), max(v.max() for v in known)
         panels[0][1].set_ylim(low / 2, 2.0 if ratio else 4 * high)
-    lines = [
-        Line2D([], [], color="0.3", linewidth=1.0, label="exact, finite width"),
-        Line2D([], [], **style.LIMIT, label=r"exact limit $n\to\infty$ (no biases)"),
-        Line2D([], [], **style.HANIN_NICA, label=r"$e^{5\beta}$ (Hanin & Nica)"),
-    ]
+    lines = []
+    if frame.s2_exact.notna().any():
+        lines.append(Line2D([], [], color="0.3", linewidth=1.0, label="exact, finite width"))
+        lines.append(Line2D([], [], **style.HANIN_NICA, label=r"$e^{5\beta}$ (Hanin & Nica, ReLU)"))
+    if frame.s2_limit.notna().any():
+        lines.append(Line2D([], [], **style.LIMIT, label=r"exact limit $n\to\infty$ (no biases)"))
     _legend(figure, colours, frame, lines)
     return figure
 
@@ -125,12 +134,15 @@ def _s2_figure(data: Data, ratio: bool):
 def slopes(data: Data):
     """Local slope d log S2/d beta, measured and exact, against 5."""
     rows = data["fits"].to_dataframe().reset_index()
-    rows = rows[(rows.method == "local_slope") & (rows.quantity == "s2")]
     frame = _curves(data)
+    rows["panel"] = style.panels(rows, like=data["moments"].to_dataframe())
+    rows = rows[(rows.method == "local_slope") & (rows.quantity == "s2")]
+    if rows.empty:
+        raise style.NothingToDraw("it shows pairs of neighbouring trusted cells; this study has none")
     colours = style.palette(set(frame.width))
-    figure, panels = _panels(frame)
-    for bias, axis in panels:
-        part = rows[rows.bias_init == bias]
+    figure, panels = _panels(frame, data)
+    for panel, axis in panels:
+        part = rows[rows.panel == panel]
         for width, curve in part.groupby("width"):
             middle = (curve.beta_min + curve.beta_max) / 2
             axis.plot(middle, curve.reference, color=colours[width], linewidth=1.0)
@@ -144,10 +156,10 @@ def slopes(data: Data):
                 linewidth=1.0,
             )
         axis.axhline(limit.HANIN_NICA_EXPONENT, **style.HANIN_NICA)
-        if bias == "none":
+        if frame[frame.panel == panel].s2_limit.notna().any():
             grid = np.linspace(frame.beta.min(), frame.beta.max(), 200)
             axis.plot(grid, limit.local_slope_limit(grid), **style.LIMIT)
-        axis.set(xlabel=r"$\beta$ (midpoint of neighbouring cells)", title=style.BIASES[bias])
+        axis.set(xlabel=r"$\beta$ (midpoint of neighbouring cells)", title=panel)
     panels[0][1].set_ylabel(r"local slope $d\,\log S_2/d\beta$")
     panels[0][1].set_ylim(0, 6.5)
     lines = [
@@ -165,9 +177,9 @@ def typical(data: Data):
     frame = _curves(data)
     frame = frame[(frame.sampling == "plain") & frame.ntk_mean_exact.notna()]
     colours = style.palette(set(frame.width))
-    figure, panels = _panels(frame)
-    for bias, axis in panels:
-        part = frame[frame.bias_init == bias]
+    figure, panels = _panels(frame, data)
+    for panel, axis in panels:
+        part = frame[frame.panel == panel]
         for width, curve in part.groupby("width"):
             curve = curve.drop_duplicates("beta")
             for name, marker, dash in (("log_ntk_median", "o", "-"), ("log_ntk_mean", "s", "--")):
@@ -182,7 +194,7 @@ def typical(data: Data):
                     markersize=3.2,
                     linewidth=0.9,
                 )
-        axis.set(yscale="log", xlabel=r"$\beta$ = depth/width", title=style.BIASES[bias])
+        axis.set(yscale="log", xlabel=r"$\beta$ = depth/width", title=panel)
         style.readable_log(axis.yaxis)
     panels[0][1].set_ylabel(r"typical $K$ over $E[K]$")
     lines = [
@@ -200,21 +212,22 @@ def tails(data: Data):
     drawn = data["moments"].isel(cell=np.flatnonzero(data["moments"].engine.values != "exact"))
     frame = drawn.to_dataframe().reset_index(drop=True)  # the rows of sums, in order
     frame["row"] = np.arange(len(frame))
+    frame["panel"] = style.panels(frame)
     plain = frame[(frame.sampling == "plain") & (frame.depth > 0) & (frame.width > 0)]
     if plain.empty:
         raise style.NothingToDraw("it shows plain draws of layers of one width; this study has none")
     reach = plain.groupby("width").beta.max()
     width = reach[reach >= 0.5 * reach.max()].index.max()
     plain = plain[plain.width == width]
-    figure, panels = _panels(plain)
+    figure, panels = _panels(plain, data)
     betas = sorted(set(plain.beta))
     betas = [betas[i] for i in np.unique(np.linspace(0, len(betas) - 1, 6).round().astype(int))]
     colours = dict(zip(betas, sns.color_palette("flare", len(betas)), strict=True))
     log_counts = sums["histogram"].sel(quantity="log_ntk")
     centre, step = sums["bin"].values, float(np.diff(sums["bin"].values[:2])[0])
     merge = 8  # bins of 0.2
-    for bias, axis in panels:
-        for row in plain[plain.bias_init == bias].itertuples():
+    for panel, axis in panels:
+        for row in plain[plain.panel == panel].itertuples():
             if row.beta not in colours:
                 continue
             counts = log_counts.isel(cell=row.row).values
@@ -224,7 +237,7 @@ def tails(data: Data):
             inside = np.abs(x + np.log(mean)) < 79
             axis.plot(x[inside], np.where(density > 0, density, np.nan)[inside], color=colours[row.beta], linewidth=1.2)
         axis.axvline(0, color="0.6", linewidth=0.8)
-        axis.set(yscale="log", xlabel=r"$\log(K/E[K])$", title=style.BIASES[bias])
+        axis.set(yscale="log", xlabel=r"$\log(K/E[K])$", title=panel)
         style.readable_log(axis.yaxis)
     panels[0][1].set_ylabel(f"probability density, width {width}")
     spread = 4.5 * np.sqrt(5 * max(betas)) + 1

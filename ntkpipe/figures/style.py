@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -25,6 +26,21 @@ def blank(name: str, reason: str) -> Figure:
     figure = plt.figure(figsize=(5.0, 1.2))
     figure.text(0.5, 0.5, f"{name}: {reason}", ha="center", va="center")
     return figure
+
+
+def panels(frame: pd.DataFrame, like: pd.DataFrame | None = None) -> list[str]:
+    """For each row the settings, apart from depth and width, that vary in the study; biases always."""
+    like = frame if like is None else like
+    axes = [name for name in ("activation", "parametrization", "sigma_w", "sigma_v", "sigma_b") if name in like]
+    varying = [name for name in axes if like[name].nunique() > 1]
+    return [
+        ", ".join([BIASES[row["bias_init"]], *(f"{name} {_short(row[name])}" for name in varying)])
+        for row in frame.to_dict("records")
+    ]
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 @contextmanager
@@ -48,7 +64,12 @@ def applied():
 
 
 def settle(figure: Figure) -> None:
-    """Lay the figure out once; each format would do it again."""
+    """Number short log axes at 1, 2, 5; lay the figure out once, which each format would do again."""
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            if axis.get_scale() == "log" and isinstance(axis.get_major_locator(), LogLocator) and high < 100 * low:
+                axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0), numticks=20))
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
 

@@ -93,7 +93,7 @@ def test_critical_unit_is_two_over_the_largest_eigenvalue():
 
 
 def test_dead_networks_stay_where_they_are():
-    """Width 2, 4 layers: 68 % of networks are dead; with eta in critical units they take no step, and nothing is NaN."""
+    """Width 2, 4 layers: 68 % of networks are dead; with critical eta they take no step, and nothing is NaN."""
     network, x = Network(5, (2,) * 4), inputs(1, 5)
     for engine in (step_matrix_free, step_dense):
         draws = draw(engine, network, x, 1.0, [0.5], 3, relative=True)
