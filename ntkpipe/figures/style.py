@@ -70,7 +70,9 @@ def settle(figure: Figure) -> None:
             low, high = sorted(axis.get_view_interval())
             if axis.get_scale() == "log" and isinstance(axis.get_major_locator(), LogLocator) and high < 100 * low:
                 axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0), numticks=20))
-    figure.draw_without_rendering()
+    figure.set_dpi(plt.rcParams["savefig.dpi"])
+    for _ in range(2):  # the second pass knows the sizes of tick labels and legend
+        figure.draw_without_rendering()
     figure.set_layout_engine("none")
 
 
