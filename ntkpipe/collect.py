@@ -37,13 +37,13 @@ _DRAWN = (
     "flipped_fraction",
 )
 _ATTRS = {
-    "ntk": ("neural tangent kernel K(x, x') at initialization", "theory.md section 1"),
-    "ntk_diag": ("K(x, x) of each probe", "theory.md section 1"),
+    "ntk": ("neural tangent kernel K(x, x') at initialization", "docs/theory.md section 1"),
+    "ntk_diag": ("K(x, x) of each probe", "docs/theory.md section 1"),
     "eigenvalues": ("eigenvalues of the Gram matrix, descending; 0 where below the precision floor", ""),
     "output": ("network output f(x)", ""),
-    "log_weight": ("log of the density ratio law/sampler; 0 for plain draws", "theory.md section 2"),
-    "delta_ntk": ("K after one gradient step less K before", "theory.md section 4"),
-    "delta_ntk_linear": ("eta dK/d eta at eta = 0 with the gates held", "theory.md section 4"),
+    "log_weight": ("log of the density ratio law/sampler; 0 for plain draws", "docs/theory.md section 2"),
+    "delta_ntk": ("K after one gradient step less K before", "docs/theory.md section 4"),
+    "delta_ntk_linear": ("eta dK/d eta at eta = 0 with the gates held", "docs/theory.md section 4"),
     "eta_used": ("step size", ""),
     "flipped_fraction": ("fraction of gates whose pre-activation changes sign", ""),
     "sums": ("mergeable sums over a block of draws", ""),

@@ -1,6 +1,6 @@
 r"""The fully-connected network as a law: widths, scales and gains, layer by layer.
 
-With hidden widths n_1..n_d, h^0 = x and weight layers l = 1..d+1 (theory.md, section 1)
+With hidden widths n_1..n_d, h^0 = x and weight layers l = 1..d+1 (docs/theory.md, section 1)
 
 .. math::
     z^l = W^l h^{l-1} + s_l b^l, \qquad h^l = \phi(z^l), \qquad

@@ -1,6 +1,6 @@
 r"""Fits of exp(c beta) to moments, each with its interval, range, method and exact reference.
 
-log S2 is not a straight line in beta (theory.md section 2: its slope runs from 11/3 to 5), so a
+log S2 is not a straight line in beta (docs/theory.md section 2: its slope runs from 11/3 to 5), so a
 fitted c depends on range and method. Every fit is an unweighted linear functional of
 the cells' values, sum_i a_i y_i; the ``reference`` column applies the same functional to the
 exact values of the same cells, and ``limit`` to the double-scaling curve.

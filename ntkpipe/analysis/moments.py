@@ -16,16 +16,16 @@ from ntkpipe.theory import limit
 from ntkpipe.theory import moments as exact
 
 VARIABLES = {
-    "ntk_mean": ("E[K(x, x)]", "theory.md section 2"),
+    "ntk_mean": ("E[K(x, x)]", "docs/theory.md section 2"),
     "ntk_mean_low": ("lower end of the interval of ntk_mean", ""),
     "ntk_mean_high": ("upper end of the interval of ntk_mean", ""),
-    "ntk_mean_exact": ("exact E[K(x, x)]", "theory.md section 2"),
-    "ntk_second_moment": ("E[K(x, x)^2]", "theory.md section 2"),
+    "ntk_mean_exact": ("exact E[K(x, x)]", "docs/theory.md section 2"),
+    "ntk_second_moment": ("E[K(x, x)^2]", "docs/theory.md section 2"),
     "s2": ("S2 = E[K^2]/E[K]^2", "Hanin & Nica 2019, Theorem 1"),
     "s2_low": ("lower end of the interval of s2", ""),
     "s2_high": ("upper end of the interval of s2", ""),
-    "s2_exact": ("exact finite-width S2", "theory.md section 2"),
-    "s2_limit": ("double-scaling limit of S2 at this beta", "theory.md section 2"),
+    "s2_exact": ("exact finite-width S2", "docs/theory.md section 2"),
+    "s2_limit": ("double-scaling limit of S2 at this beta", "docs/theory.md section 2"),
     "s2_relative_error_exact": (
         "exact relative standard error of s2 (of one input, an upper bound for their mean)",
         "delta method",
@@ -38,8 +38,8 @@ VARIABLES = {
     "log_ntk_median": ("median of log K", ""),
     "log_ntk_median_low": ("lower end of the interval of log_ntk_median", ""),
     "log_ntk_median_high": ("upper end of the interval of log_ntk_median", ""),
-    "dead_fraction": ("fraction of networks with f = 0 (a dead layer)", "theory.md section 2"),
-    "dead_fraction_exact": ("exact P(dead layer) = 1 - prod(1 - 2^-n)", "theory.md section 2"),
+    "dead_fraction": ("fraction of networks with f = 0 (a dead layer)", "docs/theory.md section 2"),
+    "dead_fraction_exact": ("exact P(dead layer) = 1 - prod(1 - 2^-n)", "docs/theory.md section 2"),
     "n_samples": ("independent networks drawn", ""),
     "ess": ("effective sample size of E[K^2]: (sum w K^2)^2/sum (w K^2)^2", ""),
     "tail_share": ("share of sum w K^2 held by the 16 largest draws", ""),

@@ -1,6 +1,6 @@
 r"""Dense draws in JAX: explicit weights, everything the config can ask for.
 
-The kernel is the layer-wise identity of theory.md section 1, never the p-dimensional Jacobian:
+The kernel is the layer-wise identity of docs/theory.md section 1, never the p-dimensional Jacobian:
 
 .. math:: K = \sum_l [g_l H^{l-1\top} H^{l-1} + t_l] \circ (\Delta^{l\top} \Delta^l).
 

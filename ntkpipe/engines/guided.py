@@ -1,6 +1,6 @@
 r"""Path-guided importance sampling of K(x, x), for moments that the tail decides.
 
-K^2 is a sum over paths of monomials c a^i b^j through the layers (theory.md, section 2). A
+K^2 is a sum over paths of monomials c a^i b^j through the layers (docs/theory.md, section 2). A
 path is drawn with probabilities proportional to E[edge] h(target), h the mean of what lies
 above; given its edge a layer draws m from Binomial x E[a^i b^j | m], a ~ chi2(m + 2i),
 b ~ chi2(m - 1 + 2j), and at the output g^2 ~ chi2(1 + 2q). The density ratio to the plain law

@@ -1,6 +1,6 @@
 r"""Gate flips, predicted: the first-order effect of ReLU kinks on E[K] along a gradient step.
 
-K jumps where a pre-activation z_i crosses 0, so even as eta -> 0 (theory.md, section 4)
+K jumps where a pre-activation z_i crosses 0, so even as eta -> 0 (docs/theory.md, section 4)
 
 .. math::
     \frac{dE[K]}{d\eta} = -E[f \dot K] + \sum_i E[\rho_i J_i (v_{i,-}^+ - v_{i,+}^-)],

@@ -1,4 +1,4 @@
-r"""A Gaussian matrix that is drawn only where one looks at it: exact in law (theory.md, section 3).
+r"""A Gaussian matrix that is drawn only where one looks at it: exact in law (docs/theory.md, section 3).
 
 w (rows x cols, iid N(0, 1)) is known on the span of orthonormal Q as w Q = G, and from the left on
 the span of orthonormal P as w^T P = M. A new right direction q (orthogonal to Q) and a new left

@@ -1,7 +1,7 @@
 r"""Matrix-free draws of Gram matrices: any elementwise activation, O(n k^2) a layer.
 
 The n x n weights are never formed; only what the network looks at is drawn ("deferred
-decisions", theory.md section 3). With H = h^{l-1} = Q R (thin QR, n_{l-1} x k) and G, N fresh
+decisions", docs/theory.md section 3). With H = h^{l-1} = Q R (thin QR, n_{l-1} x k) and G, N fresh
 Gaussians,
 
 .. math::

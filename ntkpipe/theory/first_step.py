@@ -1,4 +1,4 @@
-r"""The almost-everywhere derivative of K along a gradient step: exact mean and its limit (theory.md, section 4).
+r"""The almost-everywhere derivative of K along a gradient step: exact mean and its limit (docs/theory.md, section 4).
 
 One gradient step of size eta on (x, y) with loss (f - y)^2/2 moves K(x, x) by DeltaK. Where no gate
 flips, dK/d eta = -(f - y) Kdot with Kdot = <grad f, grad K>; the label's part vanishes in the mean by

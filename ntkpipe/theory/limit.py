@@ -3,7 +3,7 @@ r"""The double-scaling limit: n -> infinity at fixed beta = depth/width, equal w
 .. math::
     S_2(\beta) = \frac{(9\beta^2 + 6\beta - 1)\,e^{5\beta} + e^{-\beta}}{27\beta^2}
 
-(theory.md, section 2). Hanin & Nica (2019, Theorem 1) state the order exp(5 beta) up to
+(docs/theory.md, section 2). Hanin & Nica (2019, Theorem 1) state the order exp(5 beta) up to
 constants; here the constants are: the prefactor runs from 1 to 1/3 and the local slope
 d log S2/d beta from 11/3 to 5.
 """

@@ -1,7 +1,7 @@
 r"""Exact finite-width moments of K(x, x) at initialization: ReLU, one input, any widths.
 
 E[K^p] is a product of small matrices whose entries are moments E[a^i b^j; m > 0] of the
-recursion in :mod:`ntkpipe.theory.recursion` (theory.md, section 2): no sampling, O(depth).
+recursion in :mod:`ntkpipe.theory.recursion` (docs/theory.md, section 2): no sampling, O(depth).
 Without biases, and with trained biases that start at zero.
 """
 

@@ -1,4 +1,4 @@
-r"""The law of K(x, x) for a ReLU network as a linear recursion (theory.md, section 2).
+r"""The law of K(x, x) for a ReLU network as a linear recursion (docs/theory.md, section 2).
 
 Per hidden layer k let m ~ Binomial(n_k, 1/2) be the number of active units, a ~ chi2(m),
 b ~ chi2(m - 1), and with v_l = c_l/n_{l-1} and the gains g_l, t_l of :mod:`ntkpipe.networks`

@@ -1,4 +1,4 @@
-"""One gradient step: exact mean, two engines, the jump sum, limits in eta (theory.md, section 4)."""
+"""One gradient step: exact mean, two engines, the jump sum, limits in eta (docs/theory.md, section 4)."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_one_hidden_layer_jump_sum_closed_form():
 
 
 def test_numbers_of_the_notes():
-    """theory.md section 4: the two numbers to land on, and the limit within 3 % at width 1024."""
+    """docs/theory.md section 4: the two numbers to land on, and the limit within 3 % at width 1024."""
     assert theory.mean_f_kdot(Network(32, (32,) * 8), 1.0) == pytest.approx(0.061892, abs=5e-7)
     assert theory.mean_f_kdot(Network(64, (64,) * 8), 1.0) == pytest.approx(0.0053485, abs=5e-8)
     for beta in (0.1, 0.2, 0.5, 1.0):

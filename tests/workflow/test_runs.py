@@ -456,7 +456,7 @@ def test_commands_by_hand(finished: Run) -> None:
     assert re.search(r"^point +6 ", table, re.MULTILINE) and re.search(r"^gram +4 ", table, re.MULTILINE)
     answer = says("exact", "--widths", "256x128")
     beta, s2 = (float(re.search(rf"^{name}.* (\S+)$", answer, re.MULTILINE)[1]) for name in ("beta", "S2 = "))
-    assert beta == 0.5 and s2 == pytest.approx(7.5757364, rel=1e-6)  # theory.md's recursion, pinned
+    assert beta == 0.5 and s2 == pytest.approx(7.5757364, rel=1e-6)  # docs/theory.md's recursion, pinned
     assert says("keys").rstrip() == (REPO / "config/README.md").read_text().rstrip()
     assert "shards 9/9" in says("progress", "--config", "tiny.yaml")
     shard = next(iter(finished.shards()))

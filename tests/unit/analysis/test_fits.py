@@ -55,7 +55,7 @@ def test_reference_is_the_same_functional_of_the_exact_values():
 
 @pytest.mark.parametrize(("method", "expected"), [("prefactor", 4.40), ("origin", 4.23)])
 def test_straight_lines_through_the_limit_curve(method, expected):
-    """theory.md, section 2: on beta in [0.05, 1] log S2 fits 4.40 with an intercept, 4.23 without."""
+    """docs/theory.md, section 2: on beta in [0.05, 1] log S2 fits 4.40 with an intercept, 4.23 without."""
     beta = np.linspace(0.05, 1, 2000)
     y = np.log(limit.s2_limit(beta))
     assert fits.fit("s2", method, beta, _exact(y), None, None).estimate == pytest.approx(expected, abs=0.005)

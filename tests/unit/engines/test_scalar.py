@@ -35,7 +35,7 @@ def test_chi_square_without_degrees_of_freedom_is_zero():
 
 
 def test_walk_by_hand():
-    """Two hidden layers with given (m, a, b), against the sum over layers of theory.md, section 2."""
+    """Two hidden layers with given (m, a, b), against the sum over layers of docs/theory.md, section 2."""
     net = Network(3, (4, 5), bias_init="zero", sigma_b=0.7, sigma_v=1.5)
     g, (a1, b1), (a2, b2) = 0.8, (2.5, 1.5), (3.0, 2.0)
     v1, v2, v3 = 2 / 3, 2 / 4, 2.25 / 5

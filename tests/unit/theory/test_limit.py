@@ -81,7 +81,7 @@ def test_finite_widths_approach_the_limit_at_rate_one_over_width(beta):
 
 
 def test_unequal_widths_do_not_follow_the_limit():
-    """Blocks of n and 10 n at one beta: 12 % off at beta = 0.5 (theory.md, section 2)."""
+    """Blocks of n and 10 n at one beta: 12 % off at beta = 0.5 (docs/theory.md, section 2)."""
     n = 512
     blocks = Network(10, (n,) * (n // 4) + (10 * n,) * (10 * n // 4))
     assert blocks.beta == pytest.approx(0.5)

@@ -27,7 +27,7 @@ def test_mean_without_biases(input_dim, widths):
 
 
 def _traps_formula(n, depth):
-    """theory.md, section 8: S2 at equal widths, no biases, L = depth + 1 weight layers."""
+    """docs/theory.md, section 8: S2 at equal widths, no biases, L = depth + 1 weight layers."""
     layers, r = depth + 1, (1 - 1 / n) / (1 + 5 / n)
     total = sum(1 / 3 + (2 / 3) * r ** abs(i - j) for i in range(layers) for j in range(layers))
     return (1 + 5 / n) ** (layers - 1) * total / layers**2
