@@ -87,16 +87,18 @@ def expand(name: str, study: StudyConfig, path: str) -> tuple[list[Cell], list[s
     text = inputs.fingerprint(inputs.points(study.inputs, study.seed, f"{path}.inputs"), study.inputs.keep)
     cells: list[Cell] = []
     notes: list[str] = []
-    seen: dict[str, tuple[str, str]] = {}
+    seen: dict[str, str] = {}
     for number, grid in enumerate(study.grid):
         where = f"{path}.grid" if len(study.grid) == 1 else f"{path}.grid.{number}"
         for widths, axes in _product(grid, notes, where):
             cell = _cell(name, study, widths, axes, (n_inputs, dim, text), path)
             here = ", ".join(f"{k} {v}" for k, v in cell.coords.items() if k in ("depth", "width") or k in axes)
             if cell.text in seen:
-                both = where if seen[cell.text][1] == where else f"{where} and {seen[cell.text][1]}"
-                raise ConfigError(both, "without duplicate cells", f"twice the cell {here}")
-            seen[cell.text] = (here, where)
+                also = (
+                    "" if seen[cell.text] == where else f", which {'.'.join(seen[cell.text].split('.')[-2:])} has too"
+                )
+                raise ConfigError(where, "without duplicate cells", f"twice the cell {here}{also}")
+            seen[cell.text] = where
             cells.append(cell)
     if not cells:
         raise ConfigError(f"{path}.grid", "a grid with at least one cell", "; ".join(notes))

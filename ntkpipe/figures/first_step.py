@@ -99,7 +99,10 @@ def step_change(data: Data):
 def step_scaling(data: Data):
     """The published scaling with its constant: derivative over (d beta |x|^2/n_0) exp(5 beta) E[K]."""
     frame = _base(_cells(data))
-    frame = frame[frame.delta_ntk_exact.notna()]
+    he = (frame.parametrization == "ntk") & np.isclose(frame.sigma_w, 2**0.5) & np.isclose(frame.sigma_v, 1.0)
+    frame = frame[he & frame.delta_ntk_exact.notna()]
+    if frame.empty:
+        raise style.NothingToDraw("it shows cells with an exact derivative and He scale; this study has none")
     colours = style.palette(set(frame.width))
     figure, axis = plt.subplots(figsize=(6.2, 3.6))
     for width, curve in frame.groupby("width"):
@@ -136,6 +139,8 @@ def step_flips(data: Data):
     base = _base(frame)
     for name in ("eta_unit", "eta", "bias_init", "activation", "parametrization", "engine"):
         frame = frame[frame[name] == base[name].iloc[0]]
+    if (frame.undersampled == 1).all():
+        raise style.NothingToDraw("it shows trusted cells; this study has none")
     labels = sorted(set(frame.label))
     betas = sorted(set(frame.beta))
     colours = dict(zip(betas, sns.color_palette("flare", len(betas)), strict=True))
@@ -166,6 +171,8 @@ def step_flips(data: Data):
 def step_eta(data: Data):
     """E[DeltaK]/E[K_0] over eta and the fraction of gates flipped against eta: where the linear regime ends."""
     frame = _cells(data)
+    for name in ("activation", "parametrization", "sigma_w", "sigma_v", "sigma_b", "engine"):  # one setting
+        frame = frame[frame[name] == _base(frame)[name].iloc[0]]
     cells = frame.groupby(["eta_unit", "width", "depth", "label", "bias_init"]).eta.nunique()
     chosen = cells[cells > 1].index
     if not len(chosen):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
@@ -94,7 +96,7 @@ def gram_angle(data: Data):
     if (gram.undersampled.values == 1).any():
         handles.append(Line2D([], [], color="0.3", alpha=0.3, label="pale: undersampled,\ninterval not to be trusted"))
     if note:
-        figure.suptitle(note, fontsize=8)
+        figure.suptitle(textwrap.fill(note, 60), fontsize=7)
     figure.legend(handles=[*handles, *_engine_handles(engines)], loc="outside right center", fontsize=7.5)
     return figure
 
@@ -142,7 +144,7 @@ def gram_spectrum(data: Data):
         for w, c in colours.items()
     ]
     if note:
-        figure.suptitle(note, fontsize=8)
+        figure.suptitle(textwrap.fill(note, 60), fontsize=7)
     figure.legend(handles=[*handles, *_engine_handles(engines)], loc="outside right center", fontsize=7.5)
     return figure
 

@@ -144,7 +144,7 @@ BAD = {
         {"grid": [{"width": 4, "depth": [1, 2]}, {"width": 4, "beta": 0.5}]},
         "studies.s.grid.1",
         "without duplicate cells",
-        "a copy of depth 2, width 4",
+        "depth 2, width 4, which grid.0 has too",
     ),
     "auto is the engine it stands for": (
         {"grid": {"width": 4, "depth": 1, "engine": ["auto", "scalar"]}},

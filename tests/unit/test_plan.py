@@ -203,7 +203,7 @@ def test_summary_counts_cells_jobs_and_draws(make_plan):
     text = plan.summary(planned, cores=2)
     row = next(line for line in text.splitlines() if line.startswith("s "))
     assert row.split()[:4] == ["s", "3", str(len(planned.studies["s"].jobs)), "6.14e+03"]
-    (note,) = [line for line in text.splitlines() if line.startswith("note: c.yaml: studies.s.grid: ")]
+    (note,) = [line for line in text.splitlines() if line.startswith("note: studies.s.grid: ")]
     assert "width 4" in note and "beta 0.001" in note and "less than one layer" in note
 
 

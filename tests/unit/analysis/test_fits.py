@@ -64,7 +64,10 @@ def test_straight_lines_through_the_limit_curve(method, expected):
 def test_too_few_betas():
     one = np.array([0.5, 0.5])
     assert fits.fit("s2", "prefactor", one, _exact([1, 2]), None, None) is None
-    assert fits.fit("s2", "origin", one, _exact([1, 2]), None, None).estimate == pytest.approx(3)
+    assert fits.fit("s2", "origin", one, _exact([1, 2]), None, None) is None
+    two = np.array([0.5, 1.0])
+    assert fits.fit("s2", "prefactor", two, _exact([1, 2]), None, None) is None  # a line through two points fits itself
+    assert fits.fit("s2", "origin", two, _exact([1, 2]), None, None).estimate == pytest.approx(2)
     assert _fit("exact_prefactor", BETA) is None  # no exact values
 
 
