@@ -96,8 +96,9 @@ def attributes(study_config: Any, name: str) -> dict[str, Any]:
         "config_sha256": config_hash(tree),
         "versions": versions(),
         "git_commit": git_commit(),
-        "backend": "numpy; engine dense: jax on its default backend",
-        "dtype": f"float64 (network arithmetic in matrix_free and dense: {study_config.precision})",
+        "backend": "numpy on cpu; engine dense: jax on its default backend",
+        "dtype": "float64",
+        "network_precision": f"{study_config.precision} in the engines matrix_free and dense, else float64",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "conventions": "depth = hidden layers; beta = sum of 1/width over hidden layers",
     }

@@ -312,9 +312,7 @@ def test_lost_shard_is_drawn_again_alone(run: Run) -> None:
     before = run.shards()
     lost = next(path for path in before if "depth8-width32" in path)
     (run.folder / lost).unlink()
-    assert run.planned() == {}  # what was made of it is whole
-    shutil.rmtree(run.folder / SUMS)
-    assert "sample_point_0" in run.planned(SUMS)
+    assert "sample_point_0" in run.planned()  # though all that was made of it is whole
     run.make(lost)
     after = run.shards()
     assert after[lost].sha256 == before[lost].sha256
