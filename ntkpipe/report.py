@@ -117,11 +117,11 @@ def _figure(study: Study, name: str) -> dict[str, str]:
 
 
 def answer(fits: pd.DataFrame) -> str:
-    """One clause per bias setting: the fitted c over the longest range of beta, with interval and exact value."""
+    """One clause per bias setting: c of the widest network with the longest range of beta, with its exact value."""
     rows = fits[(fits.quantity == "s2") & (fits.method == "prefactor")]
     sentences = []
     for bias, part in rows.groupby("bias_init"):
-        row = part.sort_values(["beta_max", "n_cells", "width"]).iloc[-1]
+        row = part.sort_values(["beta_max", "width"]).iloc[-1]
         text = {"none": "without biases", "zero": "with trained biases", "normal": "with random biases"}[bias]
         exact = "" if np.isnan(row.reference) else f" (exact for these cells: {row.reference:.2f})"
         if bias == "none":
