@@ -11,7 +11,7 @@ import xarray as xr
 from ntkpipe import inputs, provenance, store
 from ntkpipe.analysis import fits, gram, moments
 from ntkpipe.analysis.intervals import Estimate
-from ntkpipe.collect import cell_coords, label
+from ntkpipe.collect import cell_coords, label, variable_attrs
 from ntkpipe.plan import Study
 from ntkpipe.theory import limit
 
@@ -78,10 +78,10 @@ def gram_dataset(study: Study, sums: xr.Dataset, x: np.ndarray, table: xr.Datase
         spectrum_rows.append(gram.spectrum(part["histogram"].values, confidence))
     cells = [study.cells[i] for i in drawn]
     variables = {
-        name: (("cell", "angle"), np.stack([row[name] for row in angle_rows]), _attrs(*gram.BY_ANGLE[name]))
+        name: (("cell", "angle"), np.stack([row[name] for row in angle_rows]), variable_attrs(*gram.BY_ANGLE[name]))
         for name in gram.BY_ANGLE
     } | {
-        name: ("cell", np.array([row[name] for row in spectrum_rows]), _attrs(*gram.SPECTRUM[name]))
+        name: ("cell", np.array([row[name] for row in spectrum_rows]), variable_attrs(*gram.SPECTRUM[name]))
         for name in gram.SPECTRUM
     }
     variables["undersampled"] = table["undersampled"].isel(cell=drawn).variable
@@ -113,7 +113,7 @@ def fits_dataset(study: Study, table: xr.Dataset) -> xr.Dataset:
         "n_cells": "cells used",
     }
     variables = {
-        name: ("fit", result[name].to_numpy(float if name != "n_cells" else int), _attrs(text, ""))
+        name: ("fit", result[name].to_numpy(float if name != "n_cells" else int), variable_attrs(text, ""))
         for name, text in meaning.items()
     }
     coords = {
@@ -155,10 +155,6 @@ def _estimates(frame: pd.DataFrame) -> list[Estimate]:
 
 
 def _dataset(study: Study, frame: pd.DataFrame, meaning: dict[str, tuple[str, str]]) -> xr.Dataset:
-    variables = {name: ("cell", frame[name].to_numpy(), _attrs(*meaning[name])) for name in meaning}
+    variables = {name: ("cell", frame[name].to_numpy(), variable_attrs(*meaning[name])) for name in meaning}
     dataset = xr.Dataset(variables, cell_coords(list(study.cells)), provenance.attributes(study.config, study.name))
     return label(dataset)
-
-
-def _attrs(long_name: str, source: str) -> dict[str, str]:
-    return {"long_name": long_name, "units": "1"} | ({"source": source} if source else {})

@@ -12,7 +12,7 @@ from ntkpipe import inputs, provenance, store
 from ntkpipe.analysis import first_step
 from ntkpipe.analysis.fits import Fit, slope_coefficients
 from ntkpipe.analysis.intervals import Estimate, linear_combination
-from ntkpipe.collect import cell_coords, label
+from ntkpipe.collect import cell_coords, label, variable_attrs
 from ntkpipe.plan import Study
 from ntkpipe.theory.first_step import hanin_nica_ratio_limit
 
@@ -55,7 +55,7 @@ def dataset(study: Study, sums: xr.Dataset, x: np.ndarray) -> xr.Dataset:
         rows.append(first_step.first_step(cell.network, norm, cell.step, values, study.config.tolerances))
     frame = pd.DataFrame(rows)
     variables = {
-        name: ("cell", frame[name].to_numpy(), _attrs(text, source))
+        name: ("cell", frame[name].to_numpy(), variable_attrs(text, source))
         for name, (text, source) in first_step.VARIABLES.items()
     }
     attrs = provenance.attributes(study.config, study.name)
@@ -83,8 +83,10 @@ def fits_dataset(study: Study, table: xr.Dataset, x: np.ndarray) -> xr.Dataset:
         "beta_max": "largest beta used",
         "n_cells": "cells used",
     }
-    variables = {name: ("fit", result[name].to_numpy(float), _attrs(text, "")) for name, text in meaning.items()}
-    variables["n_cells"] = ("fit", result["n_cells"].to_numpy(int), _attrs(meaning["n_cells"], ""))
+    variables = {
+        name: ("fit", result[name].to_numpy(float), variable_attrs(text, "")) for name, text in meaning.items()
+    }
+    variables["n_cells"] = ("fit", result["n_cells"].to_numpy(int), variable_attrs(meaning["n_cells"], ""))
     coords = {
         name: ("fit", result[name].to_numpy(object if result[name].dtype.kind not in "fi" else None))
         for name in (*GROUP, "width", "depth", "quantity", "method")
@@ -147,7 +149,3 @@ def _log_sizes(curve: pd.DataFrame, quantity: str, scale: pd.Series) -> list[Est
     if not (low > 0).all():
         return None
     return [Estimate(*map(float, row)) for row in np.log(np.stack([value, low, high], axis=1))]
-
-
-def _attrs(long_name: str, source: str) -> dict[str, str]:
-    return {"long_name": long_name, "units": "1"} | ({"source": source} if source else {})

@@ -83,8 +83,8 @@ def expand(name: str, study: StudyConfig, path: str) -> tuple[list[Cell], list[s
     ------
     ConfigError: duplicate cells, no cell at all, an engine that cannot do what is asked, a bad data file.
     """
-    n_inputs, dim = inputs.shape(study.inputs, f"{path}.inputs")
-    text = inputs.fingerprint(inputs.points(study.inputs, study.seed, f"{path}.inputs"), study.inputs.keep)
+    x = inputs.points(study.inputs, study.seed, f"{path}.inputs")
+    (n_inputs, dim), text = x.shape, inputs.fingerprint(x, study.inputs.keep)
     cells: list[Cell] = []
     notes: list[str] = []
     seen: dict[str, str] = {}

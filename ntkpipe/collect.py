@@ -79,6 +79,11 @@ def cell_coords(cells: list[Cell]) -> dict[str, tuple[str, np.ndarray]]:
     return coords
 
 
+def variable_attrs(long_name: str, source: str = "") -> dict[str, str]:
+    """Attributes of a dimensionless variable, with the equation or paper that it follows."""
+    return {"long_name": long_name, "units": "1"} | ({"source": source} if source else {})
+
+
 def label(dataset: xr.Dataset) -> xr.Dataset:
     """Give coordinates their long names and units."""
     names = {
@@ -145,9 +150,7 @@ def _template(study: Study, cells, first: dict[str, Any], whole) -> tuple[xr.Dat
     for name, (dims, array) in first.items():
         shape = tuple(whole.get(dim, size) for dim, size in zip(dims, array.shape, strict=True))
         lazy = da.zeros((len(cells), *shape), chunks=-1, dtype=array.dtype)
-        long_name, source = _ATTRS[name]
-        attrs = {"long_name": long_name, "units": "1"} | ({"source": source} if source else {})
-        variables[name] = (("cell", *dims), lazy, attrs)
+        variables[name] = (("cell", *dims), lazy, variable_attrs(*_ATTRS[name]))
         for dim, size in zip(dims, array.shape, strict=True):
             if dim in _GROWING:
                 chunks[dim] = size

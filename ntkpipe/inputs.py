@@ -39,13 +39,6 @@ def points(config: InputsConfig, seed: int, path: str = "inputs") -> Float[np.nd
     return norm * x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
-def shape(config: InputsConfig, path: str = "inputs") -> tuple[int, int]:
-    """(k, n_0) of :func:`points`."""
-    if config.kind == "file":
-        return _from_file(config, path).shape
-    return config.points or 1, config.dim or (2 if config.kind == "circle" else DEFAULT_SPHERE_DIM)
-
-
 def fingerprint(x: Float[np.ndarray, "k n0"], keep: str) -> str:
     """What of the points the draws depend on: their coordinates (to 12 digits), and for several points ``keep``."""
     digest = hashlib.sha256((np.round(x, 12) + 0.0).astype("<f8").tobytes()).hexdigest()

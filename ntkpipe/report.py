@@ -151,13 +151,8 @@ def _fit_rows(rows: pd.DataFrame) -> list[dict[str, Any]]:
             "width": row.width,
             "bias_init": row.bias_init,
             "method": METHODS[row.method],
-            "c": f"{row.estimate:.3f}",
-            "interval": f"[{row.low:.3f}, {row.high:.3f}]",
-            "reference": "" if np.isnan(row.reference) else f"{row.reference:.3f}",
-            "limit": "" if np.isnan(row.limit) else f"{row.limit:.3f}",
-            "range": f"{row.beta_min:.3g} to {row.beta_max:.3g}",
-            "n_cells": row.n_cells,
         }
+        | tables.fit_numbers(row)
         for row in rows.itertuples()
     ]
 

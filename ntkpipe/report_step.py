@@ -64,13 +64,7 @@ def _fit_row(row) -> dict[str, Any]:
         "width": row.width or f"depth {row.depth}",
         "bias_init": row.bias_init,
         "method": {"prefactor": "exp(c beta), free prefactor", "width_exponent": "power of the width"}[row.method],
-        "c": f"{row.estimate:.3f}",
-        "interval": f"[{row.low:.3f}, {row.high:.3f}]",
-        "reference": "" if np.isnan(row.reference) else f"{row.reference:.3f}",
-        "limit": "" if np.isnan(row.limit) else f"{row.limit:.3f}",
-        "range": f"{row.beta_min:.3g} to {row.beta_max:.3g}",
-        "n_cells": row.n_cells,
-    }
+    } | tables.fit_numbers(row)
 
 
 def _verify(row) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -70,6 +71,18 @@ def number(value: object) -> str:
     if isinstance(value, float):
         return "" if value != value else f"{value:.4g}"
     return str(value)
+
+
+def fit_numbers(row: Any) -> dict[str, Any]:
+    """A fit's numbers as the report prints them, from a row of the ``fits`` table."""
+    return {
+        "c": f"{row.estimate:.3f}",
+        "interval": f"[{row.low:.3f}, {row.high:.3f}]",
+        "reference": "" if row.reference != row.reference else f"{row.reference:.3f}",
+        "limit": "" if row.limit != row.limit else f"{row.limit:.3f}",
+        "range": f"{row.beta_min:.3g} to {row.beta_max:.3g}",
+        "n_cells": row.n_cells,
+    }
 
 
 def html(frame: pd.DataFrame, title: str) -> str:

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from ntkpipe.networks import Network
-from ntkpipe.theory import moments
 
 MiB = 2**20
 
@@ -89,11 +88,6 @@ def refuse(engine: str, task: Task) -> tuple[str, str, object] | None:
         if net.widths and min(net.widths) < 4:
             return "grid.width", "at least 4 where sampling is guided", min(net.widths)
     return None
-
-
-def has_exact_moments(network: Network) -> bool:
-    """Whether the exact value can stand beside an estimate."""
-    return moments.refuse(network) is None
 
 
 def seconds_per_draw(engine: str, task: Task) -> float:

@@ -171,8 +171,9 @@ def step_flips(data: Data):
 def step_eta(data: Data):
     """E[DeltaK]/E[K_0] over eta and the fraction of gates flipped against eta: where the linear regime ends."""
     frame = _cells(data)
+    base = _base(frame).iloc[0]
     for name in ("activation", "parametrization", "sigma_w", "sigma_v", "sigma_b", "engine"):  # one setting
-        frame = frame[frame[name] == _base(frame)[name].iloc[0]]
+        frame = frame[frame[name] == base[name]]
     cells = frame.groupby(["eta_unit", "width", "depth", "label", "bias_init"]).eta.nunique()
     chosen = cells[cells > 1].index
     if not len(chosen):
