@@ -20,6 +20,7 @@ from dataclasses import dataclass
 ACTIVATIONS = ("relu", "leaky_relu", "tanh", "erf", "gelu", "linear")
 PARAMETRIZATIONS = ("ntk", "standard")
 BIAS_INITS = ("none", "zero", "normal")
+READOUTS = ("trained", "frozen")
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Network:
 
     input_dim: n_0; widths: hidden widths (n_1, ..., n_d), possibly empty (a linear model);
     sigma_w, sigma_v: c_l = sigma_w^2 in hidden layers, sigma_v^2 at the output;
-    bias_init: ``none`` (no biases), ``zero`` (trained, start at 0), ``normal`` (sigma_b N(0, 1)).
+    bias_init: ``none`` (no biases), ``zero`` (trained, start at 0), ``normal`` (sigma_b N(0, 1));
+    readout: ``frozen`` keeps the output layer's weights and bias as drawn: its gains are 0.
     """
 
     input_dim: int
@@ -41,6 +43,7 @@ class Network:
     bias_init: str = "none"
     sigma_b: float = 1.0
     output_bias: bool = True
+    readout: str = "trained"
 
     @property
     def depth(self) -> int:
@@ -68,9 +71,8 @@ class Network:
     @property
     def weight_gain(self) -> tuple[float, ...]:
         """g_l, what a weight of layer l contributes to the kernel."""
-        if self.parametrization == "standard":
-            return (1.0,) * (self.depth + 1)
-        return self.weight_variance
+        gains = (1.0,) * (self.depth + 1) if self.parametrization == "standard" else self.weight_variance
+        return gains if self.readout == "trained" else (*gains[:-1], 0.0)
 
     @property
     def bias_gain(self) -> tuple[float, ...]:
@@ -78,7 +80,7 @@ class Network:
         if self.bias_init == "none":
             return (0.0,) * (self.depth + 1)
         gain = 1.0 if self.parametrization == "standard" else self.sigma_b**2
-        return (gain,) * self.depth + (gain if self.output_bias else 0.0,)
+        return (gain,) * self.depth + (gain if self.output_bias and self.readout == "trained" else 0.0,)
 
     @property
     def bias_scale(self) -> tuple[float, ...]:
@@ -89,7 +91,7 @@ class Network:
 
     @property
     def n_parameters(self) -> int:
-        """Number of trained weights and biases."""
+        """Number of weights and trained biases."""
         outs = (*self.widths, 1)
         weights = sum(a * b for a, b in zip(self.fan_in, outs, strict=True))
         biases = sum(n for n, t in zip(outs, self.bias_gain, strict=True) if t > 0)

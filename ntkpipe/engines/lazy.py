@@ -82,4 +82,7 @@ def _extend(basis: Float[np.ndarray, "draw n r"], x: Float[np.ndarray, "draw n k
     for _ in range(3):
         new, turn = np.linalg.qr(new - basis @ (_t(basis) @ new))
         scale = turn @ scale
+    # x and -x are to reveal the same Gaussian, so that runs which differ in a label's sign share their networks
+    sign = np.where(new.sum(axis=1) < 0, -1.0, 1.0)
+    new, scale = new * sign[:, None, :], scale * sign[:, :, None]
     return np.concatenate([old, scale], axis=1), new

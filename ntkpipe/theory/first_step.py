@@ -1,37 +1,51 @@
-r"""The almost-everywhere derivative of K along a gradient step: exact mean and its limit (docs/theory.md, section 4).
+r"""The almost-everywhere derivative of K along a gradient step: exact moments and limit (docs/theory.md, section 4).
 
 One gradient step of size eta on (x, y) with loss (f - y)^2/2 moves K(x, x) by DeltaK. Where no gate
-flips, dK/d eta = -(f - y) Kdot with Kdot = <grad f, grad K>; the label's part vanishes in the mean by
-the symmetry f -> -f, so E[dK/d eta] = -E[f Kdot]. For ReLU without biases, with
-R_k = |h^k|^2/|h^{k-1}|^2, F_k = f^2/|h^k|^2, B_l = |delta^l|^2 and m_k the number of active units,
+flips, dK/d eta = -(f - y) Kdot with Kdot = <grad f, grad K>. Under f -> -f, Kdot changes sign too, so
 
 .. math::
-    E[f \dot K] = 2 \sum_{k<l} 2 g_l g_k\, E[F_{l-1} B_l]\, E|h^{k-1}|^4\, X_{k,l}, \qquad
-    X_{l-1,l} = E[R_{l-1}],
+    E[dK/d\eta] = -E[f \dot K], \qquad E[(dK/d\eta)^2] = E[f^2 \dot K^2] + E[y^2]\, E[\dot K^2],
 
-    X_{k,l} = E[R_k] \prod_{j=k+1}^{l-1} E[R_j^2] + v_{k+1} E[R_k (m_k - 1)^+]\, X_{k+1,l}.
+both finite sums by the recursion of :mod:`ntkpipe.theory.step_recursion`: ReLU, any widths, with or without biases
+that start at 0.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from ntkpipe.networks import Network
-from ntkpipe.theory.recursion import layer_moment
+from ntkpipe.theory import moments, step_recursion
+
+refuse = moments.refuse
+"""Why the exact moments are not available for a network; None where they are."""
 
 
-def refuse(network: Network) -> str | None:
-    """Why the exact mean is not available for this network; None where it is."""
-    if network.activation != "relu":
-        return f"relu, because the sum rests on its homogeneity; activation was {network.activation!r}"
-    if network.bias_init != "none":
-        return f"bias_init none; bias_init was {network.bias_init!r}"
-    return None
+class Derivative(NamedTuple):
+    """E[dK/d eta] and E[(dK/d eta)^2], gates held."""
+
+    mean: float
+    second: float
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of dK/d eta."""
+        return float(np.sqrt(max(self.second - self.mean**2, 0.0)))
 
 
-def mean_f_kdot(network: Network, norm_squared: float) -> float:
-    """E[f Kdot] at finite width, by the finite sum above; O(depth^2).
+def _monomial(phi: int, v: int, z: int) -> step_recursion.Monomial:
+    return (phi, 0, 0, 0, 0, v, z)
+
+
+def derivative(network: Network, norm_squared: float, label_square: float = 0.0) -> Derivative:
+    """Exact moments of dK(x, x)/d eta at finite width; O(depth).
+
+    Parameters
+    ----------
+    norm_squared: |x|^2. label_square: E[y^2].
 
     Raises
     ------
@@ -39,38 +53,25 @@ def mean_f_kdot(network: Network, norm_squared: float) -> float:
     """
     if (reason := refuse(network)) is not None:
         raise ValueError(f"the exact derivative needs {reason}")
-    d, v, g = network.depth, network.weight_variance, network.weight_gain
-    widths = network.widths
-    # Per hidden layer k = 1..d (index k - 1): moments of R_k = v_k a_k, and E[R_k (m_k - 1)^+] = v_k E[a b].
-    r1 = np.array([v[k] * layer_moment(widths[k], 1, 0) for k in range(d)])
-    r2 = np.array([v[k] ** 2 * layer_moment(widths[k], 2, 0) for k in range(d)])
-    ab = np.array([v[k] * layer_moment(widths[k], 1, 1) for k in range(d)])
-    fb = _mean_fb(network)
-    forward = norm_squared**2 * np.concatenate([[1.0], np.cumprod(r2)])  # E|h^{k}|^4, k = 0..d
-    total = 0.0
-    for layer in range(2, d + 2):  # l
-        x = r1[layer - 2]  # X_{l-1,l}
-        second = 1.0  # prod_{j=k+1}^{l-1} E[R_j^2]
-        for k in range(layer - 1, 0, -1):
-            if k < layer - 1:
-                second *= r2[k]
-                x = r1[k - 1] * second + v[k] * ab[k - 1] * x
-            total += 4.0 * g[layer - 1] * g[k - 1] * fb[layer] * forward[k - 1] * x
-    return float(total)
+    x = float(np.sqrt(norm_squared))
+    scale = np.array([4 * x**3, 4 * x])  # Kdot = scale . (V, Z)
+    first = _means(network, (_monomial(1, 1, 0), _monomial(1, 0, 1)))
+    squares = ((2, 0), (1, 1), (0, 2))
+    weights = np.array([scale[0] ** 2, 2 * scale[0] * scale[1], scale[1] ** 2])
+    with_f = weights @ _means(network, tuple(_monomial(2, *pair) for pair in squares))
+    alone = weights @ _means(network, tuple(_monomial(0, *pair) for pair in squares))
+    return Derivative(float(-x * scale @ first), float(norm_squared * with_f + label_square * alone))
 
 
-def _mean_fb(network: Network) -> dict[int, float]:
-    """E[F_{l-1} B_l] for l = 1..d+1, by E[F^2] and E[F B] from the output down."""
-    d, v = network.depth, network.weight_variance
-    square, cross = 3.0 * v[d] ** 2, v[d]  # E[F_d^2], E[F_d B_{d+1}]
-    fb = {d + 1: cross}
-    for k in range(d, 0, -1):
-        n = network.widths[k - 1]
-        # F_{k-1} B_k = v_k a F_k (F_k + v_{k+1} b B_{k+1})
-        cross = v[k - 1] * (layer_moment(n, 1, 0) * square + v[k] * layer_moment(n, 1, 1) * cross)
-        square = v[k - 1] ** 2 * layer_moment(n, 2, 0) * square
-        fb[k] = cross
-    return fb
+def _means(network: Network, wanted: tuple[step_recursion.Monomial, ...]) -> Float[np.ndarray, " wanted"]:
+    mantissa, log = step_recursion.log_moments(network, wanted)
+    with np.errstate(over="ignore"):
+        return mantissa * np.exp(log)
+
+
+def mean_f_kdot(network: Network, norm_squared: float) -> float:
+    """E[f Kdot] at finite width: minus the mean of :func:`derivative`."""
+    return -derivative(network, norm_squared).mean
 
 
 def mean_f_kdot_limit(
