@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def start_up() -> float:
     """Seconds that a step needs before its work begins."""
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import ntkpipe.collect, ntkpipe.sampling"], check=True)
+    subprocess.run([sys.executable, "-c", "import ntkpipe.collect, ntkpipe.kinds.initialization.draw"], check=True)
     return time.perf_counter() - start
 
 

@@ -60,17 +60,12 @@ def ten_million_draws() -> None:
     code = """
 import resource, tempfile
 from pathlib import Path
-from ntkpipe import collect, config, plan, sampling, store, inputs
-from ntkpipe.engines import catalogue
+from ntkpipe import collect, config, kinds, plan, store
 with tempfile.TemporaryDirectory() as folder:
     study = {"kind": "initialization", "grid": {"width": 256, "depth": 15}, "seeds": 10_000_000}
     planned = plan.make(config.parse({"results": folder, "studies": {"big": study}})).studies["big"]
-    cell = planned.cells[0]
     for shard in planned.shards:
-        arrays = sampling.draw_shard(
-            catalogue.load(cell.engine, cell.sampling).sample, cell.network, inputs.points(planned.config.inputs, 0),
-            planned.stream(cell), shard.start, shard.stop, block=sampling.block_size(cell.seeds), keep="full",
-            gram=True, precision="float64", floor=1e-13)
+        arrays = kinds.load(planned, "draw").draw(planned, shard)
         store.write_shard(shard.path, arrays, collect.shard_attrs(planned, shard))
     collect.samples(planned, Path(folder) / "samples.zarr")
     collect.sums(planned, Path(folder) / "sums.zarr")

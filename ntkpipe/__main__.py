@@ -52,7 +52,7 @@ def plan(config_path: str, cores: int) -> None:
 def sample(config_path: str, shards: tuple[str, ...]) -> None:
     """Draw SHARDS (paths as `plan` lays them out). A valid shard that is there is kept."""
     _one_thread()
-    from ntkpipe import collect, drawing, progress, store
+    from ntkpipe import collect, kinds, progress, store
 
     planned = _plan(config_path)
     _use_compilation_cache(planned.config.results)
@@ -63,7 +63,7 @@ def sample(config_path: str, shards: tuple[str, ...]) -> None:
             os.utime(path)
             continue
         start = time.perf_counter()
-        store.write_shard(path, drawing.draw(study, shard), attrs)
+        store.write_shard(path, kinds.load(study, "draw").draw(study, shard), attrs)
         progress.note_seconds(study, shard, time.perf_counter() - start)
     click.echo(progress.line(planned), err=True)
 
@@ -84,30 +84,11 @@ def collect(config_path: str, study: str, dataset: str) -> None:
 @_CONFIG
 @click.argument("study")
 def analyse(config_path: str, study: str) -> None:
-    """Moments and fits of STUDY from its sums."""
-    from ntkpipe import analyse as analysing
+    """Statistics and fits of STUDY, as its kind has them, from its sums."""
+    from ntkpipe import kinds
 
-    analysing.moments_and_fits(_study(config_path, study))
-
-
-@cli.command("first-step")
-@_CONFIG
-@click.argument("study")
-def first_step(config_path: str, study: str) -> None:
-    """First-step statistics and fits of STUDY from its sums."""
-    from ntkpipe import analyse_step
-
-    analyse_step.run(_study(config_path, study))
-
-
-@cli.command()
-@_CONFIG
-@click.argument("study")
-def gram(config_path: str, study: str) -> None:
-    """Gram statistics of STUDY from its sums."""
-    from ntkpipe import analyse as analysing
-
-    analysing.gram_statistics(_study(config_path, study))
+    planned = _study(config_path, study)
+    kinds.load(planned, "analyse").run(planned)
 
 
 @cli.command()

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from ntkpipe import inputs
-from ntkpipe.config import GridConfig, StepConfig, StudyConfig
+from ntkpipe import inputs, kinds
+from ntkpipe.config import GridConfig, StudyConfig
 from ntkpipe.engines import catalogue
 from ntkpipe.errors import ConfigError
 from ntkpipe.networks import Network
 
 _NETWORK_AXES = ("activation", "parametrization", "bias_init", "sigma_w", "sigma_v", "sigma_b")
 _STUDY_AXES = ("engine", "sampling")
-_STEP_AXES = ("eta", "label")
 
 
 @dataclass(frozen=True)
@@ -25,6 +24,7 @@ class Cell:
     """One point of a grid: a network, how it is drawn, and its coordinates in the datasets."""
 
     study: str
+    kind: str
     network: Network
     engine: str
     sampling: str
@@ -33,7 +33,8 @@ class Cell:
     n_inputs: int
     seeds: int
     coords: dict[str, Any] = field(compare=False)
-    step: StepConfig | None = None
+    settings: Any = None
+    """settings of its kind alone, as config models them"""
 
     @property
     def text(self) -> str:
@@ -50,8 +51,8 @@ class Cell:
             "precision": self.precision,
             "inputs": self.inputs_text,
         }
-        if self.step is not None:
-            parts["step"] = self.step.model_dump(mode="json")
+        if self.settings is not None:
+            parts[kinds.of(self.kind).settings] = self.settings.model_dump(mode="json")
         return json.dumps(parts, sort_keys=True, separators=(",", ":"))
 
     @property
@@ -65,8 +66,12 @@ class Cell:
     @property
     def task(self) -> catalogue.Task:
         """What the engine is asked to do."""
-        kind = "initialization" if self.step is None else "first_step"
-        return catalogue.Task(self.network, self.n_inputs, self.precision, self.sampling, kind)
+        return catalogue.Task(self.network, self.n_inputs, self.precision, self.sampling, self.kind)
+
+    @property
+    def sample(self) -> Callable[..., Any]:
+        """The engine's function that draws."""
+        return catalogue.load(self.engine, self.sampling, self.kind).sample
 
     @property
     def seconds(self) -> float:
@@ -90,7 +95,7 @@ def expand(name: str, study: StudyConfig, path: str) -> tuple[list[Cell], list[s
     seen: dict[str, str] = {}
     for number, grid in enumerate(study.grid):
         where = f"{path}.grid" if len(study.grid) == 1 else f"{path}.grid.{number}"
-        for widths, axes in _product(grid, notes, where):
+        for widths, axes in _product(grid, kinds.of(study).axes, notes, where):
             cell = _cell(name, study, widths, axes, (n_inputs, dim, text), path)
             here = ", ".join(f"{k} {v}" for k, v in cell.coords.items() if k in ("depth", "width") or k in axes)
             if cell.text in seen:
@@ -105,9 +110,11 @@ def expand(name: str, study: StudyConfig, path: str) -> tuple[list[Cell], list[s
     return cells, notes
 
 
-def _product(grid: GridConfig, notes: list[str], where: str) -> Iterator[tuple[tuple[int, ...], dict[str, Any]]]:
+def _product(
+    grid: GridConfig, own_axes: tuple[str, ...], notes: list[str], where: str
+) -> Iterator[tuple[tuple[int, ...], dict[str, Any]]]:
     """(hidden widths, other axes) of every cell of one grid, in order."""
-    names = [axis for axis in (*_NETWORK_AXES, *_STUDY_AXES, *_STEP_AXES) if getattr(grid, axis) is not None]
+    names = [axis for axis in (*_NETWORK_AXES, *_STUDY_AXES, *own_axes) if getattr(grid, axis) is not None]
     for values in product(*(getattr(grid, axis) for axis in names)):
         axes = dict(zip(names, values, strict=True))
         if grid.widths is not None:
@@ -144,8 +151,8 @@ def _derived_depths(grid: GridConfig, width: int, notes: list[str], where: str) 
 
 def _cell(name: str, study: StudyConfig, widths, axes: dict[str, Any], what: tuple[int, int, str], path: str) -> Cell:
     n_inputs, dim, text = what
-    settings = study.network.model_dump() | {k: v for k, v in axes.items() if k in _NETWORK_AXES}
-    network = Network(input_dim=dim, widths=tuple(widths), **settings)
+    laws = study.network.model_dump() | {k: v for k, v in axes.items() if k in _NETWORK_AXES}
+    network = Network(input_dim=dim, widths=tuple(widths), **laws)
     sampling = axes.get("sampling", study.sampling)
     engine = axes.get("engine", study.engine)
     task = catalogue.Task(network, n_inputs, study.precision, sampling, study.kind)
@@ -164,12 +171,14 @@ def _cell(name: str, study: StudyConfig, widths, axes: dict[str, Any], what: tup
         if widths
         else "",
         "beta": network.beta,
-        **{axis: settings[axis] for axis in _NETWORK_AXES},
+        **{axis: laws[axis] for axis in _NETWORK_AXES},
         "engine": engine,
         "sampling": sampling,
     }
-    step = None
-    if study.kind == "first_step":
-        step = (study.step or StepConfig()).model_copy(update={k: v for k, v in axes.items() if k in _STEP_AXES})
-        coords |= {"eta": step.eta, "eta_unit": step.eta_unit, "label": str(step.label), "n_train": step.train}
-    return Cell(name, network, engine, sampling, study.precision, text, n_inputs, study.seeds, coords, step)
+    kind, settings = kinds.of(study), study.settings
+    if settings is not None:
+        settings = settings.model_copy(update={k: v for k, v in axes.items() if k in kind.axes})
+        coords |= kind.coords(settings)
+    return Cell(
+        name, study.kind, network, engine, sampling, study.precision, text, n_inputs, study.seeds, coords, settings
+    )

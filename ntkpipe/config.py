@@ -14,11 +14,11 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from ntkpipe import kinds
 from ntkpipe.config_errors import first_error
 from ntkpipe.errors import ConfigError
 from ntkpipe.networks import ACTIVATIONS, BIAS_INITS, PARAMETRIZATIONS
 
-KINDS = ("initialization", "first_step")
 ENGINES = ("auto", "exact", "scalar", "matrix_free", "dense")
 
 Width = Annotated[int, Field(strict=True, ge=1)]
@@ -193,10 +193,14 @@ class FitsConfig(Model):
         return self
 
 
+OWN_SETTINGS = {"step": StepConfig}
+"""keys of a study that belong to some kinds only (``Kind.settings``)"""
+
+
 class StudyConfig(Model):
     """One study: a grid of cells, all drawn, collected and analysed in the same way."""
 
-    kind: Literal[KINDS]
+    kind: Literal[kinds.NAMES]
     """initialization: moments and Gram statistics of the kernel at initialization;
     first_step: how one gradient step moves the kernel (engines matrix_free and dense)"""
     grid: axis(GridConfig)
@@ -223,24 +227,15 @@ class StudyConfig(Model):
 
     @model_validator(mode="after")
     def _kind_fits(self) -> StudyConfig:
-        if self.kind == "first_step":
-            return self._check_step()
-        if self.step is not None:
-            raise ValueError("without step unless kind is 'first_step'; it had step")
-        for grid in self.grid:
-            if grid.eta is not None or grid.label is not None:
-                raise ValueError("without grid axes eta and label unless kind is 'first_step'; it had one")
+        kinds.refuse_foreign(self)
+        kinds.of(self).check(self)
         return self
 
-    def _check_step(self) -> StudyConfig:
-        step, points = self.step or StepConfig(), self.inputs.points
-        if self.inputs.kind != "file" and step.train > (points or 1):
-            raise ValueError(f"given step.train of at most inputs.points = {points or 1}; it was {step.train}")
-        if self.keep == "spectra":
-            raise ValueError("given keep: full or moments where kind is 'first_step'; it was 'spectra'")
-        if self.inputs.keep == "diagonal":
-            raise ValueError("given inputs.keep: gram where kind is 'first_step'; it was 'diagonal'")
-        return self
+    @property
+    def settings(self) -> Model | None:
+        """Settings of this kind alone, with their defaults; None where the kind has none."""
+        key = kinds.of(self).settings
+        return None if key is None else getattr(self, key) or OWN_SETTINGS[key]()
 
 
 class ExecutionConfig(Model):

@@ -1,42 +1,65 @@
-"""Draw one planned shard: the bridge from a plan to the maths of its kind of study."""
+"""What drawing a shard is in every kind of study: quanta drawn one by one, reduced, put together.
+
+The sums are made where the draws are made, so that ``keep: moments`` and ``keep: full`` give
+the same statistics by the same path, and memory never grows with the number of draws.
+"""
 
 from __future__ import annotations
 
-from ntkpipe import inputs, sampling, steps
-from ntkpipe.engines import catalogue
-from ntkpipe.plan import Shard, Study
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float
+
+from ntkpipe.streams import quanta
+
+Arrays = dict[str, tuple[tuple[str, ...], np.ndarray]]
+"""name -> (dims, array)"""
+
+LOG_EDGES = np.linspace(-80.0, 80.0, 6401)
+"""Bin edges of the histograms of natural logarithms, 0.025 wide; the outer bins take the rest."""
+N_LARGEST = 16
+GRAM_BLOCK = 32
+"""Draws a block of Gram sums: entries are many, so they are kept 16 times coarser than draws."""
 
 
-def draw(study: Study, shard: Shard) -> sampling.Arrays:
-    """The arrays of a shard; name -> (dims, array)."""
-    cell, config = shard.cell, study.config
-    sample = catalogue.load(cell.engine, cell.sampling, config.kind).sample
-    x, stream, block = inputs.points(config.inputs, config.seed), study.stream(cell), sampling.block_size(cell.seeds)
-    if config.kind == "first_step":
-        return steps.draw_shard(
-            sample,
-            cell.network,
-            x,
-            stream,
-            shard.start,
-            shard.stop,
-            eta=cell.step.eta,
-            relative=cell.step.eta_unit == "critical",
-            label=cell.step.label,
-            n_train=cell.step.train,
-            block=block,
-            keep=config.keep,
-        )
-    return sampling.draw_shard(
-        sample,
-        cell.network,
-        x,
-        stream,
-        shard.start,
-        shard.stop,
-        block=block,
-        keep=config.keep,
-        gram=config.inputs.keep == "gram",
-        precision=cell.precision,
-        floor=config.tolerances.precision_floor,
-    )
+def block_size(seeds: int) -> int:
+    """Draws a block of sums: 1 where every draw can be afforded, else 64."""
+    return 1 if seeds <= 8192 else 64
+
+
+def by_quanta(start: int, stop: int, draw: Callable[[int, int], Arrays]) -> Arrays:
+    """Draws start..stop: ``draw(quantum, n)`` of each quantum, merged."""
+    return merge([draw(quantum, n) for quantum, n in quanta(start, stop)])
+
+
+def block_sums(table: np.ndarray, size: int) -> np.ndarray:
+    """Rows added up in blocks of ``size``."""
+    return np.add.reduceat(table, np.arange(0, len(table), size), axis=0)
+
+
+def largest(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " rank"]:
+    """The largest values, descending; padded with 0."""
+    top = np.sort(values)[::-1][:N_LARGEST]
+    return np.pad(top, (0, N_LARGEST - len(top)))
+
+
+def log_histogram(logs: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted counts; -inf and +inf go to the outer bins."""
+    inside = np.nextafter(LOG_EDGES[-1], 0)
+    return np.histogram(np.clip(logs, LOG_EDGES[0], inside), LOG_EDGES, weights=weights)[0]
+
+
+def merge(parts: list[Arrays]) -> Arrays:
+    """Put quanta together: draws and blocks one after the other, histograms added, largest of the largest."""
+    merged: Arrays = {}
+    for name, (dims, _) in parts[0].items():
+        arrays = [part[name][1] for part in parts]
+        if name == "histogram":
+            value = np.sum(arrays, axis=0)
+        elif name == "largest":
+            value = largest(np.concatenate(arrays))
+        else:
+            value = np.concatenate(arrays)
+        merged[name] = dims, value
+    return merged

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import uuid
+from collections.abc import Iterable
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import yaml
 
 from ntkpipe import config as configuration
+from ntkpipe import kinds
 from ntkpipe import plan as planning
 from ntkpipe.engines import catalogue
 from ntkpipe.errors import ConfigError
@@ -63,9 +65,10 @@ def write_resolved(plan: Plan) -> None:
         os.replace(temporary, path)
 
 
-def code(*modules: str) -> str:
-    """Hash of the code of a step; changed code reruns the step."""
-    return source_hash(*modules)
+def code(*modules: str, studies: Iterable[Study] = (), rooms: tuple[str, ...] = ()) -> str:
+    """Hash of the code of a step: modules, and these rooms of the studies' kinds; changed code reruns the step."""
+    own = {kinds.module(study, *room) for study in studies for room in ((), *((room,) for room in rooms))}
+    return source_hash(*modules, *sorted(own))
 
 
 def sample_code(study: Study, job: Job) -> str:
@@ -90,11 +93,6 @@ def first_study(plan: Plan) -> str:
     return next(iter(plan.studies))
 
 
-def of_kind(plan: Plan, *kinds: str) -> str:
-    """A regular expression of the studies of some kinds, for a rule's wildcard; matches nothing if there are none."""
-    return "|".join(name for name, study in plan.studies.items() if study.config.kind in kinds) or "(?!)"
-
-
 def sums_of(study: Study) -> list[str]:
     """What the analysis reads."""
     return [f"{study.folder}/sums.zarr", f"{study.folder}/sums.zarr.sha256"] if study.shards else []
@@ -102,41 +100,35 @@ def sums_of(study: Study) -> list[str]:
 
 def analysed(study: Study) -> list[str]:
     """What figures and tables read."""
-    return [f"{study.folder}/{name}.zarr" for name in table_names(study)] + sums_of(study)[:1]
+    return datasets(study) + sums_of(study)[:1]
 
 
-def figure_names(study: Study) -> list[str]:
-    """Figures of a study."""
-    if study.config.kind == "first_step":
-        return ["step_change", "step_scaling", "step_flips", "step_eta"]
-    if study.is_gram:
-        return ["gram_angle", "gram_spectrum", "s2"]
-    return ["s2", "s2_ratio", "slopes", "typical", *(["tails"] if study.shards else [])]
+def datasets(study: Study) -> list[str]:
+    """What the analysis writes."""
+    return [f"{study.folder}/{name}.zarr" for name in kinds.of(study).tables(study)]
 
 
-def table_names(study: Study) -> list[str]:
-    """Tables (and the datasets behind them) of a study."""
-    if study.config.kind == "first_step":
-        return ["first_step", "fits"]
-    return ["moments", "fits", *(["gram"] if study.is_gram else [])]
+def manifests(paths: list[str]) -> list[str]:
+    """The manifest beside each dataset."""
+    return [f"{path}.sha256" for path in paths]
 
 
 def shown(study: Study) -> list[tuple[str, str]]:
     """(caption name, file) of what ``snakemake --report`` shows."""
-    figures = [(name, f"{study.folder}/figures/{name}.svg") for name in figure_names(study)]
-    tables = [(f"table_{name}", f"{study.folder}/tables/{name}.html") for name in table_names(study)]
+    figures = [(name, f"{study.folder}/figures/{name}.svg") for name in kinds.of(study).figures(study)]
+    tables = [(f"table_{name}", f"{study.folder}/tables/{name}.html") for name in kinds.of(study).tables(study)]
     return figures + tables
 
 
-def caption(name: str) -> str:
+def caption(study: Study, name: str) -> str:
     """The caption of a figure or table, for Snakemake's report and for ours."""
-    return str(Path(__file__).parent / "captions" / f"{name}.rst")
+    return str(Path(__file__).parent / "kinds" / study.config.kind / "captions" / f"{name}.rst")
 
 
 def files(study: Study) -> list[str]:
     """The other formats of figures and tables."""
-    figures = [f"{study.folder}/figures/{n}.{ext}" for n in figure_names(study) for ext in FORMATS[1:]]
-    tables = [f"{study.folder}/tables/{n}.{ext}" for n in table_names(study) for ext in ("csv", "tex")]
+    figures = [f"{study.folder}/figures/{n}.{ext}" for n in kinds.of(study).figures(study) for ext in FORMATS[1:]]
+    tables = [f"{study.folder}/tables/{n}.{ext}" for n in kinds.of(study).tables(study) for ext in ("csv", "tex")]
     return figures + tables
 
 

@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float
+
+from ntkpipe import inputs
 from ntkpipe.cells import Cell, expand
 from ntkpipe.config import Config, StudyConfig
+from ntkpipe.drawing import block_size
 from ntkpipe.engines import catalogue
 from ntkpipe.errors import ConfigError
-from ntkpipe.sampling import block_size
 from ntkpipe.streams import QUANTUM, Stream
 
 SHARD_SECONDS = 30.0
@@ -86,6 +90,11 @@ class Study:
     def is_gram(self) -> bool:
         """Whether whole Gram matrices are drawn."""
         return self.config.inputs.keep == "gram" and self.cells[0].n_inputs > 1
+
+    @property
+    def points(self) -> Float[np.ndarray, "k n0"]:
+        """The points x on which kernels are evaluated."""
+        return inputs.points(self.config.inputs, self.config.seed)
 
     def stream(self, cell: Cell) -> Stream:
         """The random stream of a cell."""

@@ -8,55 +8,28 @@ from typing import Any
 
 import pandas as pd
 
-from ntkpipe import layout, store
+from ntkpipe import kinds, store
 from ntkpipe.plan import Study
-
-COLUMNS = {
-    "moments": [
-        "depth", "width", "widths", "beta", "bias_init", "engine", "sampling", "n_samples", "ntk_mean",
-        "ntk_mean_exact", "s2", "s2_low", "s2_high", "s2_exact", "s2_z", "s2_limit", "log_ntk_mean", "ess",
-        "tail_share", "dead_fraction", "undersampled",
-    ],
-    "fits": [
-        "quantity", "width", "bias_init", "method", "estimate", "low", "high", "reference", "limit", "beta_min",
-        "beta_max", "n_cells",
-    ],
-    "gram": [
-        "depth", "width", "beta", "engine", "min_eigenvalue_median", "min_eigenvalue_median_low",
-        "min_eigenvalue_median_high", "condition_median", "condition_median_low", "condition_median_high",
-        "singular_fraction", "undersampled",
-    ],
-    "first_step": [
-        "depth", "width", "beta", "eta", "eta_unit", "label", "bias_init", "engine", "n_samples", "ntk_mean",
-        "delta_ntk_mean", "delta_ntk_low", "delta_ntk_high", "linear_mean", "delta_ntk_exact", "linear_z", "flip_mean",
-        "flip_low", "flip_high", "flip_predicted", "delta_ntk_relative", "delta_ntk_ratio_mean", "flipped_fraction",
-        "undersampled",
-    ],
-    "step_fits": [
-        "quantity", "method", "width", "depth", "eta", "label", "bias_init", "estimate", "low", "high", "reference",
-        "limit", "beta_min", "beta_max", "n_cells",
-    ],
-}  # fmt: skip
 
 
 def run(study: Study) -> None:
     """Write every table of a study into ``<folder>/tables``."""
     folder = Path(study.folder) / "tables"
     folder.mkdir(parents=True, exist_ok=True)
-    for name in layout.table_names(study):
+    for name in kinds.of(study).tables(study):
         frame = load(study, name)
         frame.to_csv(folder / f"{name}.csv", index=False)
-        kind = "step_fits" if name == "fits" and study.config.kind == "first_step" else name
-        short = frame[columns(kind, frame)]
+        short = frame[columns(study, name, frame)]
         (folder / f"{name}.html").write_text(html(short, f"{study.name}: {name}"))
         (folder / f"{name}.tex").write_text(latex(short, f"{study.name}: {name}"))
 
 
-def columns(kind: str, frame: pd.DataFrame) -> list[str]:
+def columns(study: Study, name: str, frame: pd.DataFrame) -> list[str]:
     """Columns of a short table: the usual ones, and every setting that varies."""
     settings = ("bias_init", "activation", "parametrization", "sigma_w", "sigma_v", "sigma_b", "engine")
-    varying = [name for name in settings if name in frame and frame[name].nunique() > 1]
-    return [*(name for name in varying if name not in COLUMNS[kind]), *COLUMNS[kind]]
+    varying = [column for column in settings if column in frame and frame[column].nunique() > 1]
+    usual = kinds.of(study).columns[name]
+    return [*(column for column in varying if column not in usual), *usual]
 
 
 def load(study: Study, name: str) -> pd.DataFrame:

@@ -53,29 +53,13 @@ def make_study(make_plan):
 @pytest.fixture
 def draw_study():
     """A function that makes all shards of a study, as ``python -m ntkpipe sample`` does."""
-    from ntkpipe import collect, inputs, sampling, store
-    from ntkpipe.engines import catalogue
+    from ntkpipe import collect, kinds, store
 
     def draw(study, keep_valid: bool = False) -> None:
-        settings = study.config
         for shard in study.shards:
-            cell, attrs = shard.cell, collect.shard_attrs(study, shard)
-            if keep_valid and store.shard_is_valid(shard.path, attrs):
-                continue
-            arrays = sampling.draw_shard(
-                catalogue.load(cell.engine, cell.sampling).sample,
-                cell.network,
-                inputs.points(settings.inputs, settings.seed),
-                study.stream(cell),
-                shard.start,
-                shard.stop,
-                block=sampling.block_size(cell.seeds),
-                keep=settings.keep,
-                gram=settings.inputs.keep == "gram",
-                precision=cell.precision,
-                floor=settings.tolerances.precision_floor,
-            )
-            store.write_shard(shard.path, arrays, attrs)
+            attrs = collect.shard_attrs(study, shard)
+            if not (keep_valid and store.shard_is_valid(shard.path, attrs)):
+                store.write_shard(shard.path, kinds.load(study, "draw").draw(study, shard), attrs)
 
     return draw
 

@@ -9,8 +9,8 @@ from jaxtyping import Float
 
 from ntkpipe.analysis import intervals
 from ntkpipe.config import StepConfig, TolerancesConfig
+from ntkpipe.kinds.first_step.statistics import STATISTICS
 from ntkpipe.networks import Network
-from ntkpipe.steps import STATISTICS
 from ntkpipe.theory import first_step as theory
 from ntkpipe.theory import moments as exact
 

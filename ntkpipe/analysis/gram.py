@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from ntkpipe.analysis.intervals import quantile, ratio
-from ntkpipe.sampling import HISTOGRAMS, LOG_EDGES
+from ntkpipe.drawing import LOG_EDGES
+from ntkpipe.kinds.initialization.statistics import HISTOGRAMS
 
 BY_ANGLE = {
     "ntk_mean": ("E[K(x, x')] over pairs at this angle", ""),

@@ -10,8 +10,9 @@ from jaxtyping import Float
 from ntkpipe.analysis import intervals
 from ntkpipe.analysis.intervals import Estimate
 from ntkpipe.config import TolerancesConfig
+from ntkpipe.drawing import LOG_EDGES, N_LARGEST
+from ntkpipe.kinds.initialization.statistics import STATISTICS
 from ntkpipe.networks import Network
-from ntkpipe.sampling import LOG_EDGES, N_LARGEST, STATISTICS
 from ntkpipe.theory import limit
 from ntkpipe.theory import moments as exact
 

@@ -49,8 +49,7 @@ def load(engine: str, sampling: str, kind: str = "initialization") -> ModuleType
 
 def code(engine: str, sampling: str, kind: str) -> tuple[str, ...]:
     """The modules whose code the numbers of a shard depend on."""
-    drawer = "ntkpipe.steps" if kind == "first_step" else "ntkpipe.sampling"
-    return f"ntkpipe.engines.{sampler_name(engine, sampling, kind)}", drawer
+    return f"ntkpipe.engines.{sampler_name(engine, sampling, kind)}", f"ntkpipe.kinds.{kind}.draw"
 
 
 def choose(task: Task) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ntkpipe import layout, store
+from ntkpipe import kinds, layout, store
 from ntkpipe.plan import Study
 
 
@@ -13,16 +13,15 @@ def run(study: Study) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    from ntkpipe.figures import first_step, gram, initialization, style
+    from ntkpipe.figures import style
 
-    drawers = {**initialization.FIGURES, **gram.FIGURES, **first_step.FIGURES}
-    names = layout.figure_names(study)
-    needed = [*layout.table_names(study), *(["sums"] if study.shards else [])]
+    drawers, kind = kinds.load(study, "figures").FIGURES, kinds.of(study)
+    needed = [*kind.tables(study), *(["sums"] if study.shards else [])]
     data = {name: store.read_rows(Path(study.folder) / f"{name}.zarr") for name in needed}
     folder = Path(study.folder) / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     with style.applied():
-        for name in names:
+        for name in kind.figures(study):
             try:
                 figure = drawers[name](data)
             except style.NothingToDraw as nothing:

@@ -9,8 +9,12 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+Data = dict[str, xr.Dataset]
+"""datasets of a study by name"""
 
 LIMIT = {"color": "black", "linewidth": 1.3, "linestyle": "--"}
 HANIN_NICA = {"color": "0.45", "linewidth": 1.3, "linestyle": ":"}

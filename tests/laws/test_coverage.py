@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ntkpipe import sampling
 from ntkpipe.analysis.moments import moments as cell_moments
 from ntkpipe.config import TolerancesConfig
+from ntkpipe.drawing import block_size
 from ntkpipe.engines import guided, scalar
+from ntkpipe.kinds.initialization.draw import draw_shard
 from ntkpipe.networks import Network
 from ntkpipe.streams import QUANTUM, Stream
 from ntkpipe.theory import moments
@@ -27,9 +28,9 @@ FLOOR = 0.90
 
 def _rows(net, draws, replications, engine=scalar, block=None):
     """Independent studies: rows of statistics, each from fresh draws, as a run makes them."""
-    block = block or sampling.block_size(draws)
+    block = block or block_size(draws)
     for number in range(replications):
-        arrays = sampling.draw_shard(
+        arrays = draw_shard(
             engine.sample,
             net,
             X,

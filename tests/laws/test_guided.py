@@ -6,8 +6,8 @@ import pytest
 from ntkpipe.analysis.moments import moments as cell_moments
 from ntkpipe.config import TolerancesConfig
 from ntkpipe.engines import guided, scalar
+from ntkpipe.kinds.initialization.draw import draw_shard
 from ntkpipe.networks import Network
-from ntkpipe.sampling import draw_shard
 from ntkpipe.streams import QUANTUM, Stream, quanta
 from ntkpipe.theory import moments
 

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 import ntkpipe
-from ntkpipe import analyse, collect, plan, store
+from ntkpipe import collect, plan, store
+from ntkpipe.drawing import LOG_EDGES
 from ntkpipe.errors import DamagedFile
-from ntkpipe.sampling import LOG_EDGES, STATISTICS
+from ntkpipe.kinds.initialization import analyse
+from ntkpipe.kinds.initialization.statistics import STATISTICS
 
 
 @pytest.fixture
@@ -75,7 +77,7 @@ def test_sums_are_the_shards_in_order_and_merge(study):
 
 def test_moments_are_plain_numpy_on_the_samples(study):
     folder = _collected(study)
-    analyse.moments_and_fits(study)
+    analyse.run(study)
     samples, moments = store.read_rows(folder / "samples.zarr"), store.read_rows(folder / "moments.zarr")
     for cell in range(2):
         k, f = samples.ntk[cell].values, samples.output[cell].values
@@ -109,15 +111,14 @@ def test_keep_changes_no_moment(make_study, tmp_path, draw_study, keep):
         assert planned.keeps_draws == (name != "moments")
         draw_study(planned)
         collect.sums(planned, Path(planned.folder) / "sums.zarr")
-        analyse.moments_and_fits(planned)
+        analyse.run(planned)
         tables.append(store.read_rows(Path(planned.folder) / "moments.zarr").load())
     assert tables[0].equals(tables[1])
 
 
 def test_gram_datasets_are_plain_numpy_on_the_samples(gram_study):
     folder = _collected(gram_study)
-    analyse.moments_and_fits(gram_study)
-    analyse.gram_statistics(gram_study)
+    analyse.run(gram_study)
     samples = ntkpipe.open(folder / "samples.zarr")
     gram, moments = ntkpipe.open(folder / "gram.zarr"), ntkpipe.open(folder / "moments.zarr")
     assert samples.ntk.dims[-3:] == ("seed", "input", "input_") or set(samples.ntk.dims) >= {"seed", "input", "input_"}
@@ -143,8 +144,7 @@ def test_gram_datasets_are_plain_numpy_on_the_samples(gram_study):
 
 def test_every_variable_has_a_long_name_and_a_unit(gram_study):
     folder = _collected(gram_study)
-    analyse.moments_and_fits(gram_study)
-    analyse.gram_statistics(gram_study)
+    analyse.run(gram_study)
     for name in ("samples", "sums", "moments", "fits", "gram"):
         for variable in store.read_rows(folder / f"{name}.zarr").variables.values():
             if variable.dims != ("cell",) or variable.attrs:
@@ -161,7 +161,7 @@ def test_exact_cells_have_no_samples_but_moments(make_study, tmp_path, draw_stud
     study = make_study(results=tmp_path, grid={"width": 4, "depth": [1, 2], "engine": ["exact", "scalar"]}, seeds=1000)
     draw_study(study)
     folder = _collected(study)
-    analyse.moments_and_fits(study)
+    analyse.run(study)
     assert list(store.read_rows(folder / "samples.zarr").engine.values) == ["scalar"] * 2
     moments = store.read_rows(folder / "moments.zarr").load()
     assert sorted(moments.engine.values) == ["exact"] * 2 + ["scalar"] * 2
@@ -218,7 +218,7 @@ def test_fits_keep_curves_of_different_laws_apart(make_study, tmp_path, draw_stu
     study = make_study(results=tmp_path, grid=grid, seeds=4096, tolerances={"relative_error": 0.5})
     draw_study(study)
     collect.sums(study, Path(study.folder) / "sums.zarr")
-    analyse.moments_and_fits(study)
+    analyse.run(study)
     fits = store.read_rows(Path(study.folder) / "fits.zarr").load()
     rows = fits.where((fits.quantity == "s2") & (fits.method == "prefactor"), drop=True)
     assert rows.sizes["fit"] == 2

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ntkpipe import config, plan
-from ntkpipe.collect import cell_coords
 from ntkpipe.errors import ConfigError
+from ntkpipe.labels import cell_coords
 from ntkpipe.streams import QUANTUM
 
 

@@ -89,7 +89,7 @@ def test_samplers_have_hashes_of_their_own_and_know_the_law():
 
 
 def test_hash_is_the_same_in_a_fresh_process(tmp_path):
-    code = "from ntkpipe.provenance import source_hash; print(source_hash('ntkpipe.sampling'))"
+    code = "from ntkpipe.provenance import source_hash; print(source_hash('ntkpipe.drawing'))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
@@ -98,7 +98,7 @@ def test_hash_is_the_same_in_a_fresh_process(tmp_path):
         text=True,
         check=True,
     )
-    assert done.stdout.strip() == provenance.source_hash("ntkpipe.sampling")
+    assert done.stdout.strip() == provenance.source_hash("ntkpipe.drawing")
 
 
 def test_git_commit_outside_git_is_unknown(package):

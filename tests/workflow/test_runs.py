@@ -25,8 +25,8 @@ import ntkpipe
 from ntkpipe import collect
 from ntkpipe import config as configuration
 from ntkpipe import plan as planning
+from ntkpipe.drawing import block_size
 from ntkpipe.errors import DamagedFile
-from ntkpipe.sampling import block_size
 
 pytestmark = pytest.mark.workflow
 
@@ -168,8 +168,8 @@ def _edit(run: Run, tmp_path: Path, module: str, pattern: str, replacement: str)
 
 
 def test_an_edited_figure_reruns_figures_and_report_only(run: Run, tmp_path: Path) -> None:
-    assert _edit(run, tmp_path, "figures/initialization.py", r"\Z", "\n# a comment\n").planned() == {}
-    edited = _edit(run, tmp_path, "figures/initialization.py", r"linewidth=[\d.]+", "linewidth=0.123")
+    assert _edit(run, tmp_path, "kinds/initialization/figures.py", r"\Z", "\n# a comment\n").planned() == {}
+    edited = _edit(run, tmp_path, "kinds/initialization/figures.py", r"linewidth=[\d.]+", "linewidth=0.123")
     assert edited.planned() == {"figures_point": 1, "figures_gram": 1, "report": 1, "all": 1}
     drawn, tables = (run.folder / f"results/point/{name}" for name in ("figures/s2.svg", "tables/moments.csv"))
     before, table = drawn.read_text(), tables.read_text()
@@ -179,7 +179,7 @@ def test_an_edited_figure_reruns_figures_and_report_only(run: Run, tmp_path: Pat
 
 def test_an_edited_analysis_reruns_no_sampling(run: Run, tmp_path: Path) -> None:
     jobs = _edit(run, tmp_path, "analysis/moments.py", r"\Z", "\nEDITED = True\n").planned()
-    assert {"analyse", "figures_point", "figures_gram", "report"} <= set(jobs)
+    assert {"analyse_point", "analyse_gram", "figures_point", "figures_gram", "report"} <= set(jobs)
     assert not [rule for rule in jobs if rule.startswith(("sample", "collect"))]
 
 
@@ -187,7 +187,7 @@ def test_an_edited_engine_resamples_its_own_study_only(run: Run, tmp_path: Path)
     jobs = _edit(run, tmp_path, "engines/matrix_free.py", r"\Z", "\nEDITED = True\n").planned()
     assert [rule for rule in jobs if rule.startswith("sample_gram")]
     assert not [rule for rule in jobs if rule.startswith("sample_point")]
-    assert jobs["collect_sums"] == jobs["collect_samples"] == jobs["analyse"] == 1
+    assert jobs["collect_sums"] == jobs["collect_samples"] == jobs["analyse_gram"] == 1
     assert "figures_point" not in jobs
 
 
@@ -215,7 +215,7 @@ def test_adding_a_width_draws_the_new_cells_only(run: Run) -> None:
 )
 def test_a_changed_key_is_followed(run: Run, changes: dict, redrawn: bool) -> None:
     jobs = run.configure(altered(**changes)).planned()
-    assert {"analyse", "figures_point", "report"} <= set(jobs)
+    assert {"analyse_point", "figures_point", "report"} <= set(jobs)
     assert any(rule.startswith("sample_point") for rule in jobs) == redrawn
     assert not [rule for rule in jobs if rule.endswith("_gram") or rule.startswith("sample_gram")]
 
@@ -358,7 +358,7 @@ def test_damaged_dataset_is_named_and_mended(run: Run) -> None:
 
 def test_damaged_sums_stop_the_analysis(run: Run) -> None:
     flip_a_byte(run.folder / SUMS / "largest/c/0/0")
-    said = run.fail("results/point/moments.zarr", "--forcerun", "analyse")
+    said = run.fail("results/point/moments.zarr", "--forcerun", "analyse_point")
     assert f"{SUMS}/largest/c/0/0 is altered" in said
 
 
@@ -403,7 +403,7 @@ def test_a_key_given_twice_is_refused(fresh: Run) -> None:
 
 def test_dry_run_writes_nothing(fresh: Run) -> None:
     jobs = fresh.configure(TINY).planned()
-    assert jobs["report"] == jobs["all"] == 1 and jobs["analyse"] == 2
+    assert jobs["report"] == jobs["all"] == 1 and jobs["analyse_point"] == jobs["analyse_gram"] == 1
     assert not (fresh.folder / "results").exists()
 
 
@@ -437,7 +437,8 @@ def test_snakemake_report_works_offline_with_captions(run: Run) -> None:
         for name in names:
             assert f"results/{study}/figures/{name}.svg" in page
     for name in {*FIGURES["point"], *FIGURES["gram"], *(f"table_{table}" for table in TABLES["gram"])}:
-        words = re.findall(r"[A-Za-z]{3,}", (REPO / f"ntkpipe/captions/{name}.rst").read_text())[:3]
+        caption = (REPO / f"ntkpipe/kinds/initialization/captions/{name}.rst").read_text()
+        words = re.findall(r"[A-Za-z]{3,}", caption)[:3]
         assert re.search(r"\W+(?:\w{1,2}\W+)*".join(words), page), f"no caption of {name}"
 
 

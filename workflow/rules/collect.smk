@@ -15,7 +15,9 @@ rule collect_sums:
         runtime=60,
     params:
         config=CONFIG,
-        code=layout.code("ntkpipe.collect"),
+        code=lambda wildcards: layout.code(
+            "ntkpipe.collect", studies=[study_of(wildcards)]
+        ),
         settings=lambda wildcards: layout.settings(study_of(wildcards)),
     shell:
         "python -m ntkpipe collect --config {params.config} {wildcards.study} sums 2>&1 | tee {log}"
@@ -38,7 +40,9 @@ rule collect_samples:
         runtime=60,
     params:
         config=CONFIG,
-        code=layout.code("ntkpipe.collect"),
+        code=lambda wildcards: layout.code(
+            "ntkpipe.collect", studies=[study_of(wildcards)]
+        ),
         settings=lambda wildcards: layout.settings(study_of(wildcards)),
     shell:
         "python -m ntkpipe collect --config {params.config} {wildcards.study} samples 2>&1 | tee {log}"

@@ -7,7 +7,9 @@ for _study in PLAN.studies.values():
             layout.analysed(_study),
         output:
             [
-                report(path, caption=layout.caption(name), category=_study.name)
+                report(
+                    path, caption=layout.caption(_study, name), category=_study.name
+                )
                 for name, path in layout.shown(_study)
             ],
             layout.files(_study),
@@ -22,7 +24,12 @@ for _study in PLAN.studies.values():
             runtime=30,
         params:
             config=CONFIG,
-            code=layout.code("ntkpipe.figures", "ntkpipe.tables"),
+            code=layout.code(
+                "ntkpipe.figures",
+                "ntkpipe.tables",
+                studies=[_study],
+                rooms=("figures",),
+            ),
             study=_study.name,
             settings=layout.settings(_study),
         shell:
@@ -48,7 +55,11 @@ rule report:
         runtime=30,
     params:
         config=CONFIG,
-        code=layout.code("ntkpipe.report"),
+        code=layout.code(
+            "ntkpipe.report",
+            studies=PLAN.studies.values(),
+            rooms=("report",),
+        ),
         title=PLAN.config.title,
     shell:
         "python -m ntkpipe report --config {params.config} 2>&1 | tee {log}"

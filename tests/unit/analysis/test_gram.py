@@ -5,7 +5,8 @@ import pytest
 from scipy import stats
 
 from ntkpipe.analysis import gram
-from ntkpipe.sampling import GRAM_BLOCK, HISTOGRAMS, LOG_EDGES
+from ntkpipe.drawing import GRAM_BLOCK, LOG_EDGES
+from ntkpipe.kinds.initialization.statistics import HISTOGRAMS
 
 BIN = LOG_EDGES[1] - LOG_EDGES[0]
 

@@ -8,7 +8,7 @@ from scipy import stats
 
 from ntkpipe.analysis import intervals
 from ntkpipe.analysis.intervals import Estimate
-from ntkpipe.sampling import LOG_EDGES
+from ntkpipe.drawing import LOG_EDGES
 
 
 def _columns(rng, n=400, sigma=0.5):

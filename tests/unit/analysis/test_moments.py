@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from ntkpipe import sampling
 from ntkpipe.analysis import moments
 from ntkpipe.config import TolerancesConfig
+from ntkpipe.drawing import LOG_EDGES, block_size
 from ntkpipe.engines import guided, matrix_free, scalar
+from ntkpipe.kinds.initialization.draw import draw_shard
+from ntkpipe.kinds.initialization.statistics import STATISTICS
 from ntkpipe.networks import Network
 from ntkpipe.streams import Stream
 from ntkpipe.theory import limit
@@ -16,14 +18,14 @@ TOLERANCES = TolerancesConfig()
 
 
 def _row(net, engine, n, x, **tolerances):
-    arrays = sampling.draw_shard(
+    arrays = draw_shard(
         engine.sample,
         net,
         x,
         Stream(5, "cell"),
         0,
         n,
-        block=sampling.block_size(n),
+        block=block_size(n),
         keep="full",
         gram=True,
         precision="float64",
@@ -164,11 +166,11 @@ def test_the_flag_without_theory_is_read_off_the_sample():
 
 
 def test_a_cell_with_only_dead_networks_has_values_that_say_so():
-    dead = np.zeros((40, len(sampling.STATISTICS)))
-    dead[:, sampling.STATISTICS.index("count")] = 1
-    dead[:, sampling.STATISTICS.index("weight")] = 1
-    dead[:, sampling.STATISTICS.index("dead")] = 1
-    histogram = np.zeros(len(sampling.LOG_EDGES) - 1)
+    dead = np.zeros((40, len(STATISTICS)))
+    dead[:, STATISTICS.index("count")] = 1
+    dead[:, STATISTICS.index("weight")] = 1
+    dead[:, STATISTICS.index("dead")] = 1
+    histogram = np.zeros(len(LOG_EDGES) - 1)
     histogram[0] = 40
     row = moments.moments(Network(4, (1,) * 9), np.ones(1), dead, np.zeros(16), histogram, False, TOLERANCES)
     assert row["dead_fraction"] == 1 and row["ntk_mean"] == 0 and row["ess"] == 0

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ntkpipe import inputs, provenance, store
+from ntkpipe import labels, store
 from ntkpipe.analysis import fits, gram, moments
 from ntkpipe.analysis.intervals import Estimate
-from ntkpipe.collect import cell_coords, label, variable_attrs
+from ntkpipe.labels import cell_coords, variable_attrs
 from ntkpipe.plan import Study
 from ntkpipe.theory import limit
 
@@ -19,26 +19,15 @@ GROUP = ("width", "bias_init", "activation", "parametrization", "sigma_w", "sigm
 """Cells that share these are one curve over beta."""
 
 
-def moments_and_fits(study: Study) -> None:
-    """Write ``moments.zarr`` and ``fits.zarr`` from ``sums.zarr``."""
-    table = moments_dataset(study, _sums(study), _points(study))
-    store.write_dataset(Path(study.folder) / "moments.zarr", table)
-    store.write_dataset(Path(study.folder) / "fits.zarr", fits_dataset(study, table))
-
-
-def gram_statistics(study: Study) -> None:
-    """Write ``gram.zarr`` from ``sums.zarr`` and ``moments.zarr``."""
-    folder = Path(study.folder)
-    table = store.read_rows(folder / "moments.zarr")
-    store.write_dataset(folder / "gram.zarr", gram_dataset(study, _sums(study), _points(study), table))
-
-
-def _points(study: Study) -> np.ndarray:
-    return inputs.points(study.config.inputs, study.config.seed)
-
-
-def _sums(study: Study) -> xr.Dataset | None:
-    return store.read_rows(Path(study.folder) / "sums.zarr") if study.shards else None
+def run(study: Study) -> None:
+    """Write ``moments.zarr``, ``fits.zarr`` and, of Gram matrices, ``gram.zarr``."""
+    folder, x = Path(study.folder), study.points
+    sums = store.read_rows(folder / "sums.zarr") if study.shards else None
+    table = moments_dataset(study, sums, x)
+    store.write_dataset(folder / "moments.zarr", table)
+    store.write_dataset(folder / "fits.zarr", fits_dataset(study, table))
+    if study.is_gram:
+        store.write_dataset(folder / "gram.zarr", gram_dataset(study, sums, x, table))
 
 
 def moments_dataset(study: Study, sums: xr.Dataset | None, x: np.ndarray) -> xr.Dataset:
@@ -86,7 +75,7 @@ def gram_dataset(study: Study, sums: xr.Dataset, x: np.ndarray, table: xr.Datase
     }
     variables["undersampled"] = table["undersampled"].isel(cell=drawn).variable
     coords = cell_coords(cells) | {"angle": ("angle", gram.angles(x)[0])}
-    return label(xr.Dataset(variables, coords, provenance.attributes(study.config, study.name)))
+    return labels.dataset(study, variables, coords)
 
 
 def fits_dataset(study: Study, table: xr.Dataset) -> xr.Dataset:
@@ -120,7 +109,7 @@ def fits_dataset(study: Study, table: xr.Dataset) -> xr.Dataset:
         name: ("fit", result[name].to_numpy(object if result[name].dtype.kind not in "fi" else None))
         for name in (*GROUP, "quantity", "method")
     }
-    dataset = label(xr.Dataset(variables, coords, provenance.attributes(study.config, study.name)))
+    dataset = labels.dataset(study, variables, coords)
     dataset.attrs["methods"] = fits.METHODS
     return dataset
 
@@ -156,5 +145,4 @@ def _estimates(frame: pd.DataFrame) -> list[Estimate]:
 
 def _dataset(study: Study, frame: pd.DataFrame, meaning: dict[str, tuple[str, str]]) -> xr.Dataset:
     variables = {name: ("cell", frame[name].to_numpy(), variable_attrs(*meaning[name])) for name in meaning}
-    dataset = xr.Dataset(variables, cell_coords(list(study.cells)), provenance.attributes(study.config, study.name))
-    return label(dataset)
+    return labels.dataset(study, variables, cell_coords(list(study.cells)))

@@ -1,47 +1,36 @@
-"""One shard: draws of one cell, and the mergeable sums that all statistics are made of.
-
-The sums are made where the draws are made, so that ``keep: moments`` and ``keep: full`` give
-the same statistics by the same path, and memory never grows with the number of draws.
-"""
+"""One shard: draws of K of one cell, and the mergeable sums that all statistics are made of."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from ntkpipe.drawing import GRAM_BLOCK, LOG_EDGES, Arrays, block_size, block_sums, by_quanta, largest, log_histogram
 from ntkpipe.engines.base import Draws
+from ntkpipe.kinds.initialization.statistics import HISTOGRAMS
 from ntkpipe.networks import Network
-from ntkpipe.streams import Stream, quanta
-
-STATISTICS = (
-    "count",  # networks
-    "weight",  # sum of w
-    "weight_square",  # sum of w^2
-    "ntk_1",  # sum of w K^p, K^p averaged over the inputs of one network
-    "ntk_2",
-    "ntk_3",
-    "ntk_4",
-    "ntk_2_square",  # sum of (w K^2)^2
-    "alive",  # sum of w 1{K > 0}
-    "log_ntk",  # sum of w log K over K > 0
-    "log_ntk_square",
-    "dead",  # sum of 1{f = 0}
-)
-HISTOGRAMS = ("log_ntk", "log_min_eigenvalue", "log_condition")
-LOG_EDGES = np.linspace(-80.0, 80.0, 6401)
-"""Bin edges of the histograms of natural logarithms, 0.025 wide; the outer bins take the rest."""
-N_LARGEST = 16
-GRAM_BLOCK = 32
-"""Draws a block of Gram sums: entries are many, so they are kept 16 times coarser than draws."""
-
-Arrays = dict[str, tuple[tuple[str, ...], np.ndarray]]
+from ntkpipe.streams import Stream
 
 
-def block_size(seeds: int) -> int:
-    """Draws a block of sums: 1 where every draw can be afforded, else 64."""
-    return 1 if seeds <= 8192 else 64
+def draw(study: Any, shard: Any) -> Arrays:
+    """The arrays of a planned shard (untyped: plan and config are no code that a draw depends on)."""
+    cell, config = shard.cell, study.config
+    return draw_shard(
+        cell.sample,
+        cell.network,
+        study.points,
+        study.stream(cell),
+        shard.start,
+        shard.stop,
+        block=block_size(cell.seeds),
+        keep=config.keep,
+        gram=config.inputs.keep == "gram",
+        precision=cell.precision,
+        floor=config.tolerances.precision_floor,
+    )
 
 
 def draw_shard(
@@ -64,13 +53,14 @@ def draw_shard(
     ------
     FloatingPointError: a draw is not finite.
     """
-    parts = []
-    for quantum, n in quanta(start, stop):
+
+    def quantum_sums(quantum: int, n: int) -> Arrays:
         draws = sample(network, x, stream, quantum, n, gram=gram, precision=precision)
         if not (np.isfinite(draws.ntk).all() and np.isfinite(draws.output).all()):
             raise FloatingPointError(f"a draw of quantum {quantum} is not finite in {precision}")
-        parts.append(reduce_draws(draws, block, keep, floor))
-    return _merge(parts)
+        return reduce_draws(draws, block, keep, floor)
+
+    return by_quanta(start, stop, quantum_sums)
 
 
 def reduce_draws(draws: Draws, size: int, keep: str, floor: float) -> Arrays:
@@ -96,7 +86,7 @@ def reduce_draws(draws: Draws, size: int, keep: str, floor: float) -> Arrays:
             arrays["eigenvalues"] = ("seed", "mode"), eigenvalues
     arrays["histogram"] = (
         ("quantity", "bin"),
-        np.stack([_histogram(*logs[name]) if name in logs else np.zeros(len(LOG_EDGES) - 1) for name in HISTOGRAMS]),
+        np.stack([log_histogram(*logs[name]) if name in logs else np.zeros(len(LOG_EDGES) - 1) for name in HISTOGRAMS]),
     )
     if keep == "full":
         name = "ntk_diag" if ntk.ndim == 2 else "ntk"
@@ -122,39 +112,12 @@ def _diagonal_sums(diagonal, output, weight, size: int) -> Arrays:
         weight * (log**2).mean(axis=1),
         (output == 0).mean(axis=1),
     ]
-    sums = np.add.reduceat(np.stack(columns, axis=1), np.arange(0, len(weight), size), axis=0)
     return {
-        "sums": (("block", "statistic"), sums),
-        "largest": (("rank",), _largest(powers[1])),
+        "sums": (("block", "statistic"), block_sums(np.stack(columns, axis=1), size)),
+        "largest": (("rank",), largest(powers[1])),
     }
-
-
-def _largest(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " rank"]:
-    top = np.sort(values)[::-1][:N_LARGEST]
-    return np.pad(top, (0, N_LARGEST - len(top)))
 
 
 def _log(values: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore"):
         return np.log(values)
-
-
-def _histogram(logs: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weighted counts; -inf and +inf go to the outer bins."""
-    inside = np.nextafter(LOG_EDGES[-1], 0)
-    return np.histogram(np.clip(logs, LOG_EDGES[0], inside), LOG_EDGES, weights=weights)[0]
-
-
-def _merge(parts: list[Arrays]) -> Arrays:
-    """Put quanta together: draws and blocks one after the other, histograms added, largest of the largest."""
-    merged: Arrays = {}
-    for name, (dims, _) in parts[0].items():
-        arrays = [part[name][1] for part in parts]
-        if name == "histogram":
-            value = np.sum(arrays, axis=0)
-        elif name == "largest":
-            value = _largest(np.concatenate(arrays))
-        else:
-            value = np.concatenate(arrays)
-        merged[name] = dims, value
-    return merged

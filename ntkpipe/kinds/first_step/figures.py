@@ -9,7 +9,7 @@ import seaborn as sns
 from matplotlib.lines import Line2D
 
 from ntkpipe.figures import style
-from ntkpipe.figures.initialization import Data
+from ntkpipe.figures.style import Data
 from ntkpipe.theory.first_step import hanin_nica_ratio_limit
 
 

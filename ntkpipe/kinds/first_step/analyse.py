@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ntkpipe import inputs, provenance, store
+from ntkpipe import labels, store
 from ntkpipe.analysis import first_step
 from ntkpipe.analysis.fits import Fit, slope_coefficients
 from ntkpipe.analysis.intervals import Estimate, linear_combination
-from ntkpipe.collect import cell_coords, label, variable_attrs
+from ntkpipe.labels import cell_coords, variable_attrs
 from ntkpipe.plan import Study
 from ntkpipe.theory.first_step import hanin_nica_ratio_limit
 
@@ -39,7 +39,7 @@ def run(study: Study) -> None:
     """Write ``first_step.zarr`` and ``fits.zarr``."""
     folder = Path(study.folder)
     sums = store.read_rows(folder / "sums.zarr")
-    x = inputs.points(study.config.inputs, study.config.seed)
+    x = study.points
     table = dataset(study, sums, x)
     store.write_dataset(folder / "first_step.zarr", table)
     store.write_dataset(folder / "fits.zarr", fits_dataset(study, table, x))
@@ -49,17 +49,16 @@ def dataset(study: Study, sums: xr.Dataset, x: np.ndarray) -> xr.Dataset:
     """The ``first_step`` dataset: one row a cell."""
     rows = []
     for i, cell in enumerate(study.cells):
-        norms = np.sum(x[: cell.step.train] ** 2, axis=1)
+        norms = np.sum(x[: cell.settings.train] ** 2, axis=1)
         norm = float(norms[0]) if np.allclose(norms, norms[0]) else np.nan
         values = sums["sums"].isel(cell=i).values
-        rows.append(first_step.first_step(cell.network, norm, cell.step, values, study.config.tolerances))
+        rows.append(first_step.first_step(cell.network, norm, cell.settings, values, study.config.tolerances))
     frame = pd.DataFrame(rows)
     variables = {
         name: ("cell", frame[name].to_numpy(), variable_attrs(text, source))
         for name, (text, source) in first_step.VARIABLES.items()
     }
-    attrs = provenance.attributes(study.config, study.name)
-    return label(xr.Dataset(variables, cell_coords(list(study.cells)), attrs))
+    return labels.dataset(study, variables, cell_coords(list(study.cells)))
 
 
 def fits_dataset(study: Study, table: xr.Dataset, x: np.ndarray) -> xr.Dataset:
@@ -91,7 +90,7 @@ def fits_dataset(study: Study, table: xr.Dataset, x: np.ndarray) -> xr.Dataset:
         name: ("fit", result[name].to_numpy(object if result[name].dtype.kind not in "fi" else None))
         for name in (*GROUP, "width", "depth", "quantity", "method")
     }
-    fits = label(xr.Dataset(variables, coords, provenance.attributes(study.config, study.name)))
+    fits = labels.dataset(study, variables, coords)
     fits.attrs["methods"] = METHODS
     return fits
 

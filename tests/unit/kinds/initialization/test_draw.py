@@ -6,11 +6,12 @@ import warnings
 import numpy as np
 import pytest
 
-from ntkpipe import sampling
+from ntkpipe.drawing import GRAM_BLOCK, LOG_EDGES
 from ntkpipe.engines import catalogue
 from ntkpipe.engines.base import Draws
+from ntkpipe.kinds.initialization import draw
+from ntkpipe.kinds.initialization.statistics import HISTOGRAMS, STATISTICS
 from ntkpipe.networks import Network
-from ntkpipe.sampling import GRAM_BLOCK, HISTOGRAMS, LOG_EDGES, STATISTICS
 from ntkpipe.streams import Stream
 
 NETWORK = Network(3, (4, 4), bias_init="none")  # width 4: dead layers do occur (P = 12 %)
@@ -31,7 +32,7 @@ def _points(k):
 
 def _draw(case, start, stop, *, block=64, keep="full", floor=1e-13, network=NETWORK, stream=None):
     engine, how, k, gram = CASES[case]
-    return sampling.draw_shard(
+    return draw.draw_shard(
         catalogue.load(engine, how).sample,
         network,
         _points(k),
@@ -192,7 +193,7 @@ def test_dead_grams_raise_no_warning():
     dead = Draws(np.zeros((4, 2, 2)), np.zeros((4, 2)), np.zeros(4))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        arrays = sampling.reduce_draws(dead, 1, "full", 1e-13)
+        arrays = draw.reduce_draws(dead, 1, "full", 1e-13)
     histogram = dict(zip(HISTOGRAMS, arrays["histogram"][1], strict=True))
     assert histogram["log_min_eigenvalue"][0] == histogram["log_condition"][-1] == 4
 
@@ -206,7 +207,7 @@ def test_a_draw_that_is_not_finite_is_an_error(bad, where):
         return draws
 
     with pytest.raises(FloatingPointError, match="quantum 1 is not finite in float64"):
-        sampling.draw_shard(
+        draw.draw_shard(
             sample,
             NETWORK,
             _points(1),
@@ -224,13 +225,7 @@ def test_a_draw_that_is_not_finite_is_an_error(bad, where):
 def test_eigenvalues_below_the_floor_are_zero():
     ntk = np.broadcast_to(np.diag([1.0, 1e-3, 1e-8]), (2, 3, 3))
     draws = Draws(ntk, np.ones((2, 3)), np.zeros(2))
+    np.testing.assert_allclose(draw.reduce_draws(draws, 1, "full", 1e-6)["eigenvalues"][1][0], [1, 1e-3, 0], rtol=1e-12)
     np.testing.assert_allclose(
-        sampling.reduce_draws(draws, 1, "full", 1e-6)["eigenvalues"][1][0], [1, 1e-3, 0], rtol=1e-12
+        draw.reduce_draws(draws, 1, "full", 1e-9)["eigenvalues"][1][0], [1, 1e-3, 1e-8], rtol=1e-6
     )
-    np.testing.assert_allclose(
-        sampling.reduce_draws(draws, 1, "full", 1e-9)["eigenvalues"][1][0], [1, 1e-3, 1e-8], rtol=1e-6
-    )
-
-
-def test_blocks_are_single_draws_while_they_can_be_afforded():
-    assert sampling.block_size(8192) == 1 and sampling.block_size(8193) == 64

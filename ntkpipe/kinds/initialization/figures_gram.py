@@ -10,7 +10,7 @@ import seaborn as sns
 from matplotlib.lines import Line2D
 
 from ntkpipe.figures import style
-from ntkpipe.figures.initialization import Data
+from ntkpipe.figures.style import Data
 
 _MARKERS = {"matrix_free": "o", "dense": "x"}
 

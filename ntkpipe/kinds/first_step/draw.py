@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from ntkpipe.drawing import Arrays, block_size, block_sums, by_quanta
 from ntkpipe.engines import jumps
 from ntkpipe.engines.step_matrix_free import StepDraws
+from ntkpipe.kinds.first_step.statistics import STATISTICS
 from ntkpipe.networks import Network
-from ntkpipe.sampling import Arrays
-from ntkpipe.streams import QUANTUM, Stream, quanta
+from ntkpipe.streams import QUANTUM, Stream
 
-STATISTICS = (
-    "count",  # networks
-    "ntk_0",  # sum of K_0, averaged over the diagonal of the train points
-    "ntk_0_square",
-    "delta",  # sum of DeltaK, the same average
-    "delta_square",
-    "linear",  # sum of eta dK/d eta with the gates held
-    "linear_square",
-    "flip",  # sum of DeltaK - eta dK/d eta: gate flips and higher orders in eta
-    "flip_square",
-    "ratio",  # sum of DeltaK/K_0 over networks with K_0 > 0
-    "alive",  # number of networks with K_0 > 0
-    "flipped",  # sum of the fraction of gates flipped
-    "grown",  # number of networks whose kernel grows
-    "delta_frobenius",  # sum of |DeltaK(X, X)|_F/|K_0(X, X)|_F on the train points
-    "delta_eval",  # sum of DeltaK averaged over the diagonal of the points outside the batch
-    "ntk_0_eval",
-    "jump",  # sum of the predicted jump sum per unit eta (kinks, one train point, absolute eta)
-)
+
+def draw(study: Any, shard: Any) -> Arrays:
+    """The arrays of a planned shard (untyped: plan and config are no code that a draw depends on)."""
+    cell, step = shard.cell, shard.cell.settings
+    return draw_shard(
+        cell.sample,
+        cell.network,
+        study.points,
+        study.stream(cell),
+        shard.start,
+        shard.stop,
+        eta=step.eta,
+        relative=step.eta_unit == "critical",
+        label=step.label,
+        n_train=step.train,
+        block=block_size(cell.seeds),
+        keep=study.config.keep,
+    )
 
 
 def draw_shard(
@@ -55,15 +56,16 @@ def draw_shard(
     ------
     FloatingPointError: a draw is not finite.
     """
-    parts = []
-    for quantum, n in quanta(start, stop):
+
+    def quantum_sums(quantum: int, n: int) -> Arrays:
         labels = draw_labels(stream, quantum, label, n_train)
         draws = sample(network, x, labels[:n], (eta,), relative, stream, quantum, n)
         if not all(np.isfinite(part).all() for part in draws):
             raise FloatingPointError(f"a first step of quantum {quantum} is not finite")
         predicted = predicted_jumps(network, x, labels[:n], stream, quantum, relative)
-        parts.append(reduce_draws(draws, predicted, n_train, block, keep))
-    return {name: (dims, np.concatenate([part[name][1] for part in parts])) for name, (dims, _) in parts[0].items()}
+        return reduce_draws(draws, predicted, n_train, block, keep)
+
+    return by_quanta(start, stop, quantum_sums)
 
 
 def draw_labels(stream: Stream, quantum: int, label: float | str, n_train: int) -> Float[np.ndarray, "draw train"]:
@@ -121,7 +123,7 @@ def reduce_draws(
         "jump": predicted,
     }
     table = np.stack([columns[name] for name in STATISTICS], axis=1)
-    arrays: Arrays = {"sums": (("block", "statistic"), np.add.reduceat(table, np.arange(0, len(table), block), axis=0))}
+    arrays: Arrays = {"sums": (("block", "statistic"), block_sums(table, block))}
     if keep == "full":
         gram = ("seed", "input", "input_") if draws.ntk_0.shape[1] > 1 else ("seed",)
         for name, value in (("ntk", draws.ntk_0), ("delta_ntk", delta), ("delta_ntk_linear", linear)):

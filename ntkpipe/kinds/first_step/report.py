@@ -10,6 +10,13 @@ import pandas as pd
 from ntkpipe import tables
 from ntkpipe.plan import Study
 
+METHODS = ""
+STUDY_METHODS = """
+Each network takes one gradient step of the loss (1/2) sum (f - y)^2; its kernel change is split into the derivative
+at fixed gates, whose exact mean stands beside, and the rest, which is compared with a first-order jump sum over gate
+flips.
+"""
+
 PINNED_BY = {
     "matrix_free": "tests/laws/test_first_step.py::test_derivative_agrees_with_exact",
     "dense": "tests/laws/test_first_step.py::test_engines_agree_on_the_change",
@@ -21,6 +28,7 @@ def section(study: Study) -> dict[str, Any]:
     cells, fits = tables.load(study, "first_step"), tables.load(study, "fits")
     names = ["depth", "width", "beta", "eta", "label", "engine", "ess"]
     return {
+        "methods": STUDY_METHODS,
         "question": "How much does one gradient step move the kernel? ",
         "answer": answer(cells),
         "fits_title": "Scaling of the derivative with beta, and of derivative and flips with width",

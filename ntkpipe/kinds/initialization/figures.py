@@ -6,14 +6,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-import xarray as xr
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator
 
 from ntkpipe.figures import style
+from ntkpipe.figures.style import Data
+from ntkpipe.kinds.initialization import figures_gram
 from ntkpipe.theory import limit
-
-Data = dict[str, xr.Dataset]
 
 
 def _curves(data: Data) -> pd.DataFrame:
@@ -247,4 +246,6 @@ def tails(data: Data):
     return figure
 
 
-FIGURES = {"s2": s2, "s2_ratio": s2_ratio, "slopes": slopes, "typical": typical, "tails": tails}
+FIGURES = {
+    "s2": s2, "s2_ratio": s2_ratio, "slopes": slopes, "typical": typical, "tails": tails, **figures_gram.FIGURES
+}  # fmt: skip

@@ -1,0 +1,130 @@
+"""Every kind has its rooms; what it says of itself is what it draws, writes and shows."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ntkpipe import collect, config, figures, kinds, layout, provenance, store, tables
+from ntkpipe.engines import catalogue
+from ntkpipe.errors import ConfigError
+
+STUDIES = {
+    "initialization": {"seeds": 1100, "inputs": {"kind": "circle", "points": 3}, "engine": "matrix_free"},
+    "first_step": {"seeds": 64, "inputs": {"kind": "circle", "points": 3}},
+}
+
+
+@pytest.fixture(params=kinds.NAMES)
+def study(request, make_study, tmp_path):
+    """A small study of Gram matrices, planned."""
+    return make_study(
+        results=tmp_path, kind=request.param, grid={"width": 8, "depth": [1, 2]}, **STUDIES[request.param]
+    )
+
+
+def test_a_kind_is_found_by_study_config_and_name(study):
+    name = study.config.kind
+    assert kinds.of(study) is kinds.of(study.config) is kinds.of(name)
+    assert kinds.of(study).name == name
+    assert kinds.module(study, "draw") == f"ntkpipe.kinds.{name}.draw"
+
+
+def test_kinds_are_light_to_import(tmp_path):
+    """The Snakefile is parsed anew by every cluster job."""
+    heavy = ("jax", "matplotlib", "xarray", "scipy", "pandas", "zarr", "dask")
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path(kinds.__file__).parents[2])!r})\n"
+        "from ntkpipe import kinds\n[kinds.of(name) for name in kinds.NAMES]\n"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_study_is_what_its_kind_says(study, draw_study):
+    """From draws to figures: every variable, dataset, table and figure that the kind names, and no other."""
+    kind, folder = kinds.of(study), Path(study.folder)
+    draw_study(study)
+    arrays = store.read_shard(study.shards[0].path)[0]
+    assert arrays.keys() <= kind.draws.keys() | kind.sums.keys()
+    assert not kind.draws.keys() & kind.sums.keys()
+    assert all("seed" in dims for name, (dims, _) in arrays.items() if name in kind.draws)
+    collect.samples(study, folder / "samples.zarr")
+    collect.sums(study, folder / "sums.zarr")
+    sums = store.read_rows(folder / "sums.zarr")
+    assert tuple(sums.statistic.values) == kind.statistics
+    assert (sums["sums"].sel(statistic="count").sum("block") == study.config.seeds).all()
+    kinds.load(study, "analyse").run(study)
+    assert {f"{path.name}" for path in folder.glob("*.zarr")} == {"samples.zarr", "sums.zarr"} | {
+        f"{name}.zarr" for name in kind.tables(study)
+    }
+    tables.run(study)
+    figures.run(study)
+    for _, path in layout.shown(study):
+        assert Path(path).is_file()
+    for path in layout.files(study):
+        assert Path(path).is_file()
+
+
+def test_names_have_captions_columns_and_drawers(study):
+    kind = kinds.of(study)
+    for name, _ in layout.shown(study):
+        assert Path(layout.caption(study, name)).read_text().strip()
+    assert kind.columns.keys() >= set(kind.tables(study))
+    assert kinds.load(study, "figures").FIGURES.keys() >= set(kind.figures(study))
+    assert {"section", "METHODS"} <= set(dir(kinds.load(study, "report")))
+
+
+def test_the_hash_of_a_step_covers_the_rooms_of_its_kind(study):
+    own, cell = f"ntkpipe.kinds.{study.config.kind}", study.cells[0]
+    drawn = provenance._closure(catalogue.code(cell.engine, cell.sampling, cell.kind))
+    assert {f"{own}.draw", f"{own}.statistics", "ntkpipe.drawing", "ntkpipe.streams"} <= drawn.keys()
+    others = [f"ntkpipe.kinds.{name}" for name in kinds.NAMES if name != study.config.kind]
+    not_drawn = (own, "ntkpipe.config", "ntkpipe.plan", f"{own}.figures", f"{own}.analyse", *others)
+    assert not [name for name in drawn if name in not_drawn or name.startswith(tuple(others))]
+    for room in ("analyse", "figures", "report"):
+        assert layout.code("ntkpipe.tables", studies=[study], rooms=(room,)) == provenance.source_hash(
+            "ntkpipe.tables", own, f"{own}.{room}"
+        )
+
+
+def test_settings_of_another_kind_are_refused(study_tree):
+    for keys, must in (
+        ({"step": {"eta": 0.1}}, "without step unless kind is 'first_step'; it had step"),
+        (
+            {"grid": {"width": 4, "depth": 1, "eta": 0.1}},
+            "without grid axes eta and label unless kind is 'first_step'; it had one",
+        ),
+    ):
+        with pytest.raises(ConfigError, match=must):
+            config.parse(study_tree(**keys))
+        config.parse(study_tree(kind="first_step", **keys))
+
+
+def test_axes_of_a_kind_vary_its_settings(make_study):
+    study = make_study(
+        kind="first_step",
+        grid={"width": 4, "depth": 1, "eta": [0.1, 0.2], "label": [1.0, "normal"]},
+        step={"eta_unit": "critical"},
+    )
+    found = [(cell.settings.eta, cell.settings.label, cell.settings.eta_unit) for cell in study.cells]
+    assert found == [(eta, label, "critical") for eta in (0.1, 0.2) for label in (1.0, "normal")]
+    assert [cell.coords["label"] for cell in study.cells[:2]] == ["1.0", "normal"]
+    assert len({cell.text for cell in study.cells}) == 4 and '"step"' in study.cells[0].text
+    assert make_study().cells[0].settings is None
+
+
+def test_first_step_sums_are_plain_numpy_on_the_draws(make_study, tmp_path, draw_study):
+    study = make_study(results=tmp_path, kind="first_step", grid={"width": 8, "depth": 2}, seeds=1500)
+    draw_study(study)
+    parts = [store.read_shard(shard.path)[0] for shard in study.shards]
+    arrays = {name: np.concatenate([part[name][1] for part in parts]) for name in parts[0]}
+    sums = dict(zip(kinds.of(study).statistics, arrays["sums"].sum(0), strict=True))
+    k, delta, linear = (arrays[name] for name in ("ntk", "delta_ntk", "delta_ntk_linear"))
+    for name, value in (("count", np.ones(1500)), ("ntk_0", k), ("delta", delta), ("linear", linear)):
+        assert sums[name] == pytest.approx(value.sum(), rel=1e-11)
+    assert sums["flip"] == pytest.approx((delta - linear).sum(), rel=1e-9)
+    assert sums["alive"] == np.sum(k > 0) and sums["grown"] == np.sum(delta > 0)
