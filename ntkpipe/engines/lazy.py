@@ -72,15 +72,25 @@ def _extend(basis: Float[np.ndarray, "draw n r"], x: Float[np.ndarray, "draw n k
     size = min(x.shape[2], n - r)
     if size == 0:
         return old, np.zeros((*basis.shape[:2], 0))
-    q, triangle = np.linalg.qr(rest)
-    u, s, vt = np.linalg.svd(triangle, full_matrices=False)
-    new, scale = q @ u[:, :, :size], (s[:, :, None] * vt)[:, :size]
-    noise = s[:, :size] <= _FLOOR * np.linalg.norm(x, axis=(1, 2))[:, None]
+    if x.shape[2] == 1:  # one vector is its own singular direction, without LAPACK's cost a draw
+        scale = np.linalg.norm(rest, axis=1)[:, None, :]
+        new = np.divide(rest, scale, out=np.zeros_like(rest), where=scale > 0)
+        singular = scale[:, :, 0]
+    else:
+        q, triangle = np.linalg.qr(rest)
+        u, s, vt = np.linalg.svd(triangle, full_matrices=False)
+        new, scale, singular = q @ u[:, :, :size], (s[:, :, None] * vt)[:, :size], s[:, :size]
+    noise = singular <= _FLOOR * np.linalg.norm(x, axis=(1, 2))[:, None]
     if noise.any():
-        spare = np.random.default_rng(0).standard_normal((n, size)) / np.sqrt(n)
+        spare = np.random.default_rng(r).standard_normal((n, size)) / np.sqrt(n)
         new = np.where(noise[:, None, :], spare, new)
     for _ in range(3):
-        new, turn = np.linalg.qr(new - basis @ (_t(basis) @ new))
+        new = new - basis @ (_t(basis) @ new)
+        if size == 1:
+            turn = np.linalg.norm(new, axis=1)[:, None, :]
+            new = new / turn
+        else:
+            new, turn = np.linalg.qr(new)
         scale = turn @ scale
     # x and -x are to reveal the same Gaussian, so that runs which differ in a label's sign share their networks
     sign = np.where(new.sum(axis=1) < 0, -1.0, 1.0)
