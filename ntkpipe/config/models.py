@@ -1,22 +1,11 @@
-"""The config: one YAML file, one source of truth for keys, defaults, meaning and checks.
-
-``load(path)`` returns a frozen, validated :class:`Config`. Anything wrong raises one
-:class:`~ntkpipe.errors.ConfigError` that names the key path, what the value must be and what
-it was. The field descriptions below are the documentation of the keys
-(``python -m ntkpipe keys`` prints them; ``config/README.md`` is that print).
-"""
+"""The parts of a study: network, grid, inputs, step, tolerances, fits; and how work is cut into jobs."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from ntkpipe import kinds
-from ntkpipe.config_errors import first_error
-from ntkpipe.errors import ConfigError
 from ntkpipe.networks import ACTIVATIONS, BIAS_INITS, PARAMETRIZATIONS
 
 ENGINES = ("auto", "exact", "scalar", "matrix_free", "dense")
@@ -26,8 +15,6 @@ Depth = Annotated[int, Field(strict=True, ge=0)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
-
-
 Label = Annotated[float, Field(strict=True, allow_inf_nan=False)] | Literal["normal"]
 
 
@@ -193,51 +180,6 @@ class FitsConfig(Model):
         return self
 
 
-OWN_SETTINGS = {"step": StepConfig}
-"""keys of a study that belong to some kinds only (``Kind.settings``)"""
-
-
-class StudyConfig(Model):
-    """One study: a grid of cells, all drawn, collected and analysed in the same way."""
-
-    kind: Literal[kinds.NAMES]
-    """initialization: moments and Gram statistics of the kernel at initialization;
-    first_step: how one gradient step moves the kernel (engines matrix_free and dense)"""
-    grid: axis(GridConfig)
-    """a grid, or a list of grids whose cells are put together"""
-    seeds: Count
-    """independent networks drawn per cell"""
-    seed: Annotated[int, Field(strict=True, ge=0, lt=2**32)] = 0
-    """seed of the study; the same config gives the same numbers"""
-    network: NetworkConfig = NetworkConfig()
-    inputs: InputsConfig = InputsConfig()
-    engine: Literal[ENGINES] = "auto"
-    """auto: scalar where it applies (ReLU, one input, biases none or zero), else matrix_free;
-    exact: moments without sampling; dense: explicit weights in JAX"""
-    sampling: Literal["plain", "guided"] = "plain"
-    """guided: path-guided importance sampling of E[K^2] (scalar engine, no biases)"""
-    precision: Literal["float64", "float32"] = "float64"
-    """of the network arithmetic in matrix_free and dense; statistics are always float64"""
-    keep: Literal["full", "spectra", "moments"] = "full"
-    """full: every draw of K; spectra: eigenvalues of Gram matrices instead of entries; moments: sums only"""
-    step: StepConfig | None = None
-    """the gradient step; only with kind first_step"""
-    tolerances: TolerancesConfig = TolerancesConfig()
-    fits: FitsConfig = FitsConfig()
-
-    @model_validator(mode="after")
-    def _kind_fits(self) -> StudyConfig:
-        kinds.refuse_foreign(self)
-        kinds.of(self).check(self)
-        return self
-
-    @property
-    def settings(self) -> Model | None:
-        """Settings of this kind alone, with their defaults; None where the kind has none."""
-        key = kinds.of(self).settings
-        return None if key is None else getattr(self, key) or OWN_SETTINGS[key]()
-
-
 class ExecutionConfig(Model):
     """How the work is cut into jobs; changes no result."""
 
@@ -245,131 +187,3 @@ class ExecutionConfig(Model):
     """target length of a sampling job by the cost model (local runs: 15; clusters: 1200)"""
     memory_gib: Positive | None = None
     """memory that one job may need (default: this machine's); a study that needs more is refused"""
-
-
-class Config(Model):
-    """The whole config file."""
-
-    results: str = "results"
-    """folder for everything that is made"""
-    title: str = "NTK beta-scaling study"
-    """title of the report"""
-    studies: Annotated[dict[str, StudyConfig], Field(min_length=1)]
-    """studies by name; results go to results/<name>/"""
-    execution: ExecutionConfig = ExecutionConfig()
-
-    @field_validator("studies")
-    @classmethod
-    def _names(cls, studies: dict[str, StudyConfig]) -> dict[str, StudyConfig]:
-        for name in studies:
-            if not name.replace("_", "").isalnum() or not name.isascii() or name in ("report", "all"):
-                raise ValueError(f"named with letters, digits and _ (not 'report' or 'all'); one was {name!r}")
-        return studies
-
-
-def load(path: str | Path) -> Config:
-    """Read and validate a config file.
-
-    Raises
-    ------
-    ConfigError: the file is missing, is no YAML mapping, or a value is wrong.
-    """
-    return parse(read_tree(path), source=str(path))
-
-
-def read_tree(path: str | Path) -> Any:
-    """What a YAML file says, refusing keys given twice.
-
-    Raises
-    ------
-    ConfigError: the file is missing or no YAML.
-    """
-    try:
-        return yaml.load(Path(path).read_text(), Loader=_UniqueKeyLoader)
-    except OSError as error:
-        raise ConfigError(str(path), "a readable config file", error.strerror) from None
-    except yaml.YAMLError as error:
-        raise ConfigError(str(path), "valid YAML", " ".join(str(error).split())) from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(str(path), "UTF-8 text", f"byte {error.start}: {error.reason}") from None
-
-
-def parse(tree: Any, source: str = "config") -> Config:
-    """Validate a config tree (what YAML gives); see :func:`load`."""
-    if not isinstance(tree, dict):
-        raise ConfigError(source, "a mapping of keys", tree)
-    try:
-        return Config.model_validate(tree)
-    except ValidationError as error:
-        raise first_error(error, tree, source, known_keys) from None
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """A YAML loader that refuses a key given twice, where plain YAML keeps the last one silently."""
-
-    def construct_mapping(self, node, deep=False):
-        seen: set[tuple[str, str]] = set()
-        for key_node, _ in node.value:
-            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = (key_node.tag, key_node.value)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key_node.value!r} is given twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-def known_keys(path: list[Any]) -> list[str]:
-    """The keys that a model at this path accepts."""
-    model: Any = Config
-    names = [part for part in path if isinstance(part, str)]
-    while names:
-        name = names.pop(0)
-        if name == "studies":
-            model, names = StudyConfig, names[1:]
-        else:
-            children = {
-                "grid": GridConfig,
-                "network": NetworkConfig,
-                "inputs": InputsConfig,
-                "step": StepConfig,
-                "tolerances": TolerancesConfig,
-                "fits": FitsConfig,
-                "execution": ExecutionConfig,
-            }
-            model = children.get(name, model)
-    return list(model.model_fields)
-
-
-def document_keys() -> str:
-    """Every key with its default and meaning, as Markdown."""
-    lines = []
-    for title, model in (
-        ("Top level", Config),
-        ("`studies.<name>`", StudyConfig),
-        ("`studies.<name>.grid`", GridConfig),
-        ("`studies.<name>.network`", NetworkConfig),
-        ("`studies.<name>.inputs`", InputsConfig),
-        ("`studies.<name>.step`", StepConfig),
-        ("`studies.<name>.tolerances`", TolerancesConfig),
-        ("`studies.<name>.fits`", FitsConfig),
-        ("`execution`", ExecutionConfig),
-    ):
-        lines += [f"## {title}", "", (model.__doc__ or "").strip(), "", "| key | default | meaning |", "|---|---|---|"]
-        for name, field in model.model_fields.items():
-            default = "required" if field.is_required() else _show(field.get_default(call_default_factory=True))
-            lines.append(f"| `{name}` | {default} | {' '.join((field.description or 'see below').split())} |")
-        lines.append("")
-    return "\n".join(lines)
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, Model):
-        return "see below"
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    return f"`{value:.6g}`" if isinstance(value, float) else f"`{value}`"

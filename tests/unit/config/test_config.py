@@ -5,6 +5,7 @@ import pytest
 import yaml
 
 from ntkpipe import config, plan
+from ntkpipe.config.models import Model
 from ntkpipe.errors import ConfigError
 
 TOO_WIDE = {"grid": {"width": 64, "depth": 1}, "engine": "dense", "execution": {"memory_gib": 0.01}}
@@ -318,4 +319,4 @@ def test_every_key_is_documented():
     for model in (config.StudyConfig, config.GridConfig, config.NetworkConfig, config.InputsConfig):
         for name, field in model.model_fields.items():
             assert f"| `{name}` |" in text
-            assert field.description or isinstance(field.default, config.Model), f"{model.__name__}.{name}"
+            assert field.description or isinstance(field.default, Model), f"{model.__name__}.{name}"

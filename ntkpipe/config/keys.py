@@ -1,0 +1,62 @@
+"""The keys as a list to check against, and as documentation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ntkpipe.config.models import (
+    ExecutionConfig,
+    FitsConfig,
+    GridConfig,
+    InputsConfig,
+    Model,
+    NetworkConfig,
+    StepConfig,
+    TolerancesConfig,
+)
+from ntkpipe.config.study import Config, StudyConfig
+
+SECTIONS: dict[str, type[Model]] = {
+    "": Config,
+    "studies.<name>": StudyConfig,
+    "studies.<name>.grid": GridConfig,
+    "studies.<name>.network": NetworkConfig,
+    "studies.<name>.inputs": InputsConfig,
+    "studies.<name>.step": StepConfig,
+    "studies.<name>.tolerances": TolerancesConfig,
+    "studies.<name>.fits": FitsConfig,
+    "execution": ExecutionConfig,
+}
+
+
+def known_keys(path: list[Any]) -> list[str]:
+    """The keys that the model at this path, or nearest above it, accepts."""
+    names = [part for part in path if isinstance(part, str)]
+    if names[:1] == ["studies"]:
+        names[1:2] = ["<name>"]
+    while ".".join(names) not in SECTIONS:
+        names.pop()
+    return list(SECTIONS[".".join(names)].model_fields)
+
+
+def document_keys() -> str:
+    """Every key with its default and meaning, as Markdown."""
+    lines = []
+    for path, model in SECTIONS.items():
+        title = f"`{path}`" if path else "Top level"
+        lines += [f"## {title}", "", (model.__doc__ or "").strip(), "", "| key | default | meaning |", "|---|---|---|"]
+        for name, field in model.model_fields.items():
+            default = "required" if field.is_required() else _show(field.get_default(call_default_factory=True))
+            lines.append(f"| `{name}` | {default} | {' '.join((field.description or 'see below').split())} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, Model):
+        return "see below"
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{value:.6g}`" if isinstance(value, float) else f"`{value}`"

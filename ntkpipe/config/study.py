@@ -1,0 +1,86 @@
+"""A study, and the whole config file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field, field_validator, model_validator
+
+from ntkpipe import kinds
+from ntkpipe.config.models import (
+    ENGINES,
+    Count,
+    ExecutionConfig,
+    FitsConfig,
+    GridConfig,
+    InputsConfig,
+    Model,
+    NetworkConfig,
+    StepConfig,
+    TolerancesConfig,
+    axis,
+)
+
+
+class StudyConfig(Model):
+    """One study: a grid of cells, all drawn, collected and analysed in the same way."""
+
+    kind: Literal[kinds.NAMES]
+    """initialization: moments and Gram statistics of the kernel at initialization;
+    first_step: how one gradient step moves the kernel (engines matrix_free and dense)"""
+    grid: axis(GridConfig)
+    """a grid, or a list of grids whose cells are put together"""
+    seeds: Count
+    """independent networks drawn per cell"""
+    seed: Annotated[int, Field(strict=True, ge=0, lt=2**32)] = 0
+    """seed of the study; the same config gives the same numbers"""
+    network: NetworkConfig = NetworkConfig()
+    inputs: InputsConfig = InputsConfig()
+    engine: Literal[ENGINES] = "auto"
+    """auto: scalar where it applies (ReLU, one input, biases none or zero), else matrix_free;
+    exact: moments without sampling; dense: explicit weights in JAX"""
+    sampling: Literal["plain", "guided"] = "plain"
+    """guided: path-guided importance sampling of E[K^2] (scalar engine, no biases)"""
+    precision: Literal["float64", "float32"] = "float64"
+    """of the network arithmetic in matrix_free and dense; statistics are always float64"""
+    keep: Literal["full", "spectra", "moments"] = "full"
+    """full: every draw of K; spectra: eigenvalues of Gram matrices instead of entries; moments: sums only"""
+    step: StepConfig | None = None
+    """the gradient step; only with kind first_step"""
+    tolerances: TolerancesConfig = TolerancesConfig()
+    fits: FitsConfig = FitsConfig()
+
+    @model_validator(mode="after")
+    def _kind_fits(self) -> StudyConfig:
+        kinds.refuse_foreign(self)
+        kinds.of(self).check(self)
+        return self
+
+    @property
+    def settings(self) -> Model | None:
+        """Settings of this kind alone, with their defaults; None where the kind has none."""
+        key = kinds.of(self).settings
+        if key is None:
+            return None
+        model, _ = get_args(type(self).model_fields[key].annotation)  # a model, or None
+        return getattr(self, key) or model()
+
+
+class Config(Model):
+    """The whole config file."""
+
+    results: str = "results"
+    """folder for everything that is made"""
+    title: str = "NTK beta-scaling study"
+    """title of the report"""
+    studies: Annotated[dict[str, StudyConfig], Field(min_length=1)]
+    """studies by name; results go to results/<name>/"""
+    execution: ExecutionConfig = ExecutionConfig()
+
+    @field_validator("studies")
+    @classmethod
+    def _names(cls, studies: dict[str, StudyConfig]) -> dict[str, StudyConfig]:
+        for name in studies:
+            if not name.replace("_", "").isalnum() or not name.isascii() or name in ("report", "all"):
+                raise ValueError(f"named with letters, digits and _ (not 'report' or 'all'); one was {name!r}")
+        return studies
