@@ -13,9 +13,8 @@ from ntkpipe import inputs, kinds
 from ntkpipe.config import GridConfig, StudyConfig
 from ntkpipe.engines import catalogue
 from ntkpipe.errors import ConfigError
-from ntkpipe.networks import Network
+from ntkpipe.networks import SETTINGS, Network
 
-_NETWORK_AXES = ("activation", "parametrization", "bias_init", "sigma_w", "sigma_v", "sigma_b")
 _STUDY_AXES = ("engine", "sampling")
 
 
@@ -38,8 +37,23 @@ class Cell:
 
     @property
     def text(self) -> str:
-        """Canonical text of everything that the law and the numbers of the draws depend on."""
-        parts = {
+        """Canonical text of everything that the numbers of the draws depend on."""
+        return _canonical(self._law | self._own)
+
+    @property
+    def network_text(self) -> str:
+        """The same without the settings of its kind: cells that differ in these alone share their networks."""
+        return _canonical(self._law | dict.fromkeys(self._own, self.kind))
+
+    @property
+    def _own(self) -> dict[str, Any]:
+        if self.settings is None:
+            return {}
+        return {kinds.of(self.kind).settings: self.settings.model_dump(mode="json")}
+
+    @property
+    def _law(self) -> dict[str, Any]:
+        return {
             # only what differs from the defaults, so that a new setting of later versions changes no cell
             "network": {
                 name: getattr(self.network, name)
@@ -51,9 +65,6 @@ class Cell:
             "precision": self.precision,
             "inputs": self.inputs_text,
         }
-        if self.settings is not None:
-            parts[kinds.of(self.kind).settings] = self.settings.model_dump(mode="json")
-        return json.dumps(parts, sort_keys=True, separators=(",", ":"))
 
     @property
     def name(self) -> str:
@@ -79,6 +90,10 @@ class Cell:
         if self.engine == "exact":
             return 0.0
         return catalogue.seconds_to_start(self.engine) + self.seeds * catalogue.seconds_per_draw(self.engine, self.task)
+
+
+def _canonical(parts: dict[str, Any]) -> str:
+    return json.dumps(parts, sort_keys=True, separators=(",", ":"))
 
 
 def expand(name: str, study: StudyConfig, path: str) -> tuple[list[Cell], list[str]]:
@@ -114,7 +129,7 @@ def _product(
     grid: GridConfig, own_axes: tuple[str, ...], notes: list[str], where: str
 ) -> Iterator[tuple[tuple[int, ...], dict[str, Any]]]:
     """(hidden widths, other axes) of every cell of one grid, in order."""
-    names = [axis for axis in (*_NETWORK_AXES, *_STUDY_AXES, *own_axes) if getattr(grid, axis) is not None]
+    names = [axis for axis in (*SETTINGS, *_STUDY_AXES, *own_axes) if getattr(grid, axis) is not None]
     for values in product(*(getattr(grid, axis) for axis in names)):
         axes = dict(zip(names, values, strict=True))
         if grid.widths is not None:
@@ -151,7 +166,7 @@ def _derived_depths(grid: GridConfig, width: int, notes: list[str], where: str) 
 
 def _cell(name: str, study: StudyConfig, widths, axes: dict[str, Any], what: tuple[int, int, str], path: str) -> Cell:
     n_inputs, dim, text = what
-    laws = study.network.model_dump() | {k: v for k, v in axes.items() if k in _NETWORK_AXES}
+    laws = study.network.model_dump() | {k: v for k, v in axes.items() if k in SETTINGS}
     network = Network(input_dim=dim, widths=tuple(widths), **laws)
     sampling = axes.get("sampling", study.sampling)
     engine = axes.get("engine", study.engine)
@@ -171,7 +186,7 @@ def _cell(name: str, study: StudyConfig, widths, axes: dict[str, Any], what: tup
         if widths
         else "",
         "beta": network.beta,
-        **{axis: laws[axis] for axis in _NETWORK_AXES},
+        **{axis: laws[axis] for axis in SETTINGS},
         "engine": engine,
         "sampling": sampling,
     }

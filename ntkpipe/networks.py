@@ -21,6 +21,8 @@ ACTIVATIONS = ("relu", "leaky_relu", "tanh", "erf", "gelu", "linear")
 PARAMETRIZATIONS = ("ntk", "standard")
 BIAS_INITS = ("none", "zero", "normal")
 READOUTS = ("trained", "frozen")
+SETTINGS = ("activation", "parametrization", "bias_init", "sigma_w", "sigma_v", "sigma_b", "readout")
+"""Fields of a network that a grid may vary beside its widths: coordinates of every dataset."""
 
 
 @dataclass(frozen=True)

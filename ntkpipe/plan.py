@@ -97,8 +97,8 @@ class Study:
         return inputs.points(self.config.inputs, self.config.seed)
 
     def stream(self, cell: Cell) -> Stream:
-        """The random stream of a cell."""
-        return Stream(self.config.seed, cell.text)
+        """The random stream of a cell: cells that differ in step size or label draw the same networks."""
+        return Stream(self.config.seed, cell.network_text)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ntkpipe import kinds, store
+from ntkpipe.networks import SETTINGS
 from ntkpipe.plan import Study
 
 
@@ -26,7 +27,7 @@ def run(study: Study) -> None:
 
 def columns(study: Study, name: str, frame: pd.DataFrame) -> list[str]:
     """Columns of a short table: the usual ones, and every setting that varies."""
-    settings = ("bias_init", "activation", "parametrization", "sigma_w", "sigma_v", "sigma_b", "engine")
+    settings = (*SETTINGS, "engine")
     varying = [column for column in settings if column in frame and frame[column].nunique() > 1]
     usual = kinds.of(study).columns[name]
     return [*(column for column in varying if column not in usual), *usual]
@@ -35,7 +36,7 @@ def columns(study: Study, name: str, frame: pd.DataFrame) -> list[str]:
 def load(study: Study, name: str) -> pd.DataFrame:
     """A dataset as one row a cell or fit; variables with further dims are left to the dataset."""
     dataset = store.read_rows(Path(study.folder) / f"{name}.zarr")
-    rows = "fit" if "fit" in dataset.dims else "cell"
+    rows = next(dim for dim in ("fit", "row", "cell") if dim in dataset.dims)
     return dataset.drop_dims([dim for dim in dataset.dims if dim != rows]).to_dataframe().reset_index(drop=True)
 
 

@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from ntkpipe.networks import ACTIVATIONS, BIAS_INITS, PARAMETRIZATIONS
+from ntkpipe.networks import ACTIVATIONS, BIAS_INITS, PARAMETRIZATIONS, READOUTS
 
+ETA_UNITS = ("absolute", "critical")
 ENGINES = ("auto", "exact", "scalar", "matrix_free", "dense")
 
 Width = Annotated[int, Field(strict=True, ge=1)]
@@ -52,6 +53,8 @@ class NetworkConfig(Model):
     """scale of the biases: z = W h + sigma_b b (ntk parametrization)"""
     output_bias: bool = Field(default=True, strict=True)
     """whether the output has a bias too, where there are biases"""
+    readout: Literal[READOUTS] = "trained"
+    """frozen: the output layer stays as drawn and adds nothing to the kernel"""
 
 
 class GridConfig(Model):
@@ -79,12 +82,16 @@ class GridConfig(Model):
     """values of network.sigma_v"""
     sigma_b: axis(Positive) | None = None
     """values of network.sigma_b"""
+    readout: axis(Literal[READOUTS]) | None = None
+    """values of network.readout"""
     engine: axis(Literal[ENGINES]) | None = None
     """values of engine"""
     sampling: axis(Literal["plain", "guided"]) | None = None
     """values of sampling"""
     eta: axis(Positive) | None = None
     """values of step.eta (first_step)"""
+    eta_unit: axis(Literal[ETA_UNITS]) | None = None
+    """values of step.eta_unit (first_step)"""
     label: axis(Label) | None = None
     """values of step.label (first_step)"""
 
@@ -135,7 +142,7 @@ class StepConfig(Model):
 
     eta: Positive = 0.1
     """step size"""
-    eta_unit: Literal["absolute", "critical"] = "absolute"
+    eta_unit: Literal[ETA_UNITS] = "absolute"
     """absolute; or critical: in units of 2/lambda_max(K_0), where gradient descent on a fixed kernel diverges"""
     label: Label = 0.0
     """y of every train point: a number, or `normal` (drawn N(0, 1), anew for each network)"""
@@ -166,12 +173,14 @@ class TolerancesConfig(Model):
 
 
 class FitsConfig(Model):
-    """Fits of exp(c beta)."""
+    """Fits of exp(c beta), and of where a step stops being linear."""
 
     beta_min: NonNegative = 0.05
     """smallest beta that a fit uses"""
     beta_max: Positive = 1.0
     """largest beta that a fit uses"""
+    linear_tolerance: Positive = 0.1
+    """first_step: the linear regime ends at eta*, where the slope E[DeltaK]/eta departs by this share"""
 
     @model_validator(mode="after")
     def _ordered(self) -> FitsConfig:

@@ -27,7 +27,7 @@ class StudyConfig(Model):
 
     kind: Literal[kinds.NAMES]
     """initialization: moments and Gram statistics of the kernel at initialization;
-    first_step: how one gradient step moves the kernel (engines matrix_free and dense)"""
+    first_step: how one gradient step moves the kernel"""
     grid: axis(GridConfig)
     """a grid, or a list of grids whose cells are put together"""
     seeds: Count
@@ -37,8 +37,9 @@ class StudyConfig(Model):
     network: NetworkConfig = NetworkConfig()
     inputs: InputsConfig = InputsConfig()
     engine: Literal[ENGINES] = "auto"
-    """auto: scalar where it applies (ReLU, one input, biases none or zero), else matrix_free;
-    exact: moments without sampling; dense: explicit weights in JAX"""
+    """auto: scalar where it applies (ReLU, one input, biases none or zero), else matrix_free, which first_step takes
+    always (there scalar and exact know the derivative alone); exact: moments without sampling; dense: explicit
+    weights in JAX"""
     sampling: Literal["plain", "guided"] = "plain"
     """guided: path-guided importance sampling of E[K^2] (scalar engine, no biases)"""
     precision: Literal["float64", "float32"] = "float64"

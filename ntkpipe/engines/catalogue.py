@@ -63,12 +63,12 @@ def refuse(engine: str, task: Task) -> tuple[str, str, object] | None:
     """(key, what it must be, what it was) for what the engine cannot do; None where it can."""
     net = task.network
     if task.kind == "first_step":
-        if engine not in ("matrix_free", "dense"):
-            return "engine", "matrix_free, dense or auto where kind is 'first_step'", engine
         if task.sampling != "plain":
             return "sampling", "plain where kind is 'first_step'", task.sampling
         if task.precision != "float64":
             return "precision", "float64 where kind is 'first_step'", task.precision
+    if net.readout == "frozen" and not net.depth:
+        return "network.readout", "trained where there is no hidden layer (nothing else is trained)", net.readout
     if task.sampling == "guided" and engine != "scalar":
         return "engine", "scalar (or auto) where sampling is guided", engine
     if engine in ("exact", "scalar"):
@@ -95,7 +95,9 @@ def seconds_per_draw(engine: str, task: Task) -> float:
     if task.kind == "first_step":
         if engine == "dense":
             return 2e-4 + net.n_parameters * 12e-8
-        return 1.5e-4 + sum(5e-5 + n * (5e-7 * k + 1e-7 * k * k) for n in net.widths)
+        if engine == "scalar":
+            return 1.5e-6 + 4e-7 * net.depth
+        return 4e-5 + sum(1.2e-5 + n * (8e-7 * k + 2e-7 * k * k) for n in net.widths)
     match sampler_name(engine, task.sampling):
         case "scalar":
             return 1.5e-6 + 1.0e-7 * net.depth
@@ -117,6 +119,8 @@ def bytes_needed(engine: str, task: Task) -> int:
     """Peak memory of a sampling job beyond the interpreter, by the engines' batch sizes."""
     net, k = task.network, task.n_inputs
     if task.kind == "first_step":
+        if engine in ("exact", "scalar"):
+            return 16 * MiB
         per_draw = 8 * k * 36 * (sum(net.fan_in) + 1) + (8 * 6 * net.n_parameters if engine == "dense" else 0)
         return max(256 * MiB, 2 * per_draw)
     per_draw = 8 * k * 5 * (sum(net.fan_in) + 1) + 16 * k * k

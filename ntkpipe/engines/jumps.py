@@ -7,21 +7,27 @@ K jumps where a pre-activation z_i crosses 0, so even as eta -> 0 (docs/theory.m
 
 rho_i the density of z_i at 0, J_i = K(on) - K(off), v_i = -(f - y) <grad f, grad z_i> on either side.
 Conditioned on z_i = 0 the forward pass does not see the gate, and with zeta^j = dz_i/dz^j one has
-delta^j(on) = delta^j(off) + s zeta^j, s = (1 - a) (W^{l+1,T} delta^{l+1})_i (a the slope below 0). So with
-C = sum_j (g_j |h^{j-1}|^2 + t_j) delta^j(off).zeta^j and D the same with |zeta^j|^2, J = 2 s C + s^2 D,
-<grad f, grad z_i> = C off and C + s D on. One unit of one random layer a draw estimates the sum without
-bias, by the exchangeability of units. Weights are revealed lazily: O(n) a layer.
+delta^j(off) = delta^j + a s zeta^j, delta^j(on) = delta^j + s zeta^j: s = (W^{l+1,T} delta^{l+1})_i what arrives at the
+unit, a the slope below 0, delta^j without the unit. So with C = sum_j (g_j |h^{j-1}|^2 + t_j) delta^j.zeta^j and D the
+same with |zeta^j|^2, <grad f, grad z_i> = C + a s D off and C + s D on, J = 2 (1 - a) s C + (1 - a^2) s^2 D. All else
+given, s ~ N(0, v_{l+1} |delta^{l+1}|^2): its expectation is taken exactly. Given z_i = 0 unit i is a unit without
+effect beside n_l - 1 ordinary ones, so ``UNITS`` such units are tried on each network, in one random layer a draw:
+unbiased, by the exchangeability of units. Weights are revealed lazily: O(n) a layer.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float
+from scipy.special import ndtr
 
 from ntkpipe.activations import numpy_activation
 from ntkpipe.engines.lazy import LazyGaussian
 from ntkpipe.networks import Network
 from ntkpipe.streams import Stream
+
+UNITS = 4
+"""Units at z = 0 that are tried on one network."""
 
 
 def applies(network: Network) -> bool:
@@ -56,21 +62,23 @@ def _one_layer(network: Network, x, labels, layer: int, rng: np.random.Generator
 
 
 def _batch(network: Network, x, labels, layer: int, rng, draws: int) -> Float[np.ndarray, " draw"]:
-    """n_l rho J (v_-^+ - v_+^-) of unit 0 of one hidden layer, given z = 0 there."""
+    """n_l rho J (v_-^+ - v_+^-) of a unit of one hidden layer, given z = 0 there; mean over ``UNITS`` units."""
     act = numpy_activation(network.activation, network.negative_slope)
     v, gain, shift = np.sqrt(network.weight_variance), network.weight_gain, network.bias_gain
+    widths = [*network.widths, 1]
+    widths[layer - 1] += UNITS - 1  # the units that are tried come first, n_l - 1 ordinary ones after them
 
     def normal(*shape: int) -> np.ndarray:
         return rng.standard_normal((draws, *shape))
 
     h = np.broadcast_to(x.T, (draws, network.input_dim, 1))
     weights, zs, inner = [], [], []
-    for index, width in enumerate((*network.widths, 1)):
+    for index, width in enumerate(widths):
         w = LazyGaussian(width, h.shape[1], draws, normal)
         z = v[index] * w.right(h)
-        if index == layer - 1:  # z_0 = 0: the component of row 0 along h is 0, the rest of the row stays free
-            w.g[:, 0, :] = 0.0
-            z[:, 0, :] = 0.0
+        if index == layer - 1:  # z = 0: the component of such a row along h is 0, the rest of the row stays free
+            w.g[:, :UNITS, :] = 0.0
+            z[:, :UNITS, :] = 0.0
         inner.append(gain[index] * np.sum(h**2, axis=(1, 2)) + shift[index])
         weights.append(w)
         zs.append(z)
@@ -82,22 +90,45 @@ def _batch(network: Network, x, labels, layer: int, rng, draws: int) -> Float[np
 
     delta = np.ones((draws, 1, 1))
     for index in range(network.depth, layer - 1, -1):
-        back = v[index] * weights[index].left(delta)
-        delta = act.dphi(zs[index - 1]) * back
+        spread = v[index] * np.linalg.norm(delta, axis=(1, 2))  # at the last turn: of what arrives at a unit tried
+        delta = act.dphi(zs[index - 1]) * (v[index] * weights[index].left(delta))
     slope = network.negative_slope if network.activation == "leaky_relu" else 0.0
-    s = (1.0 - slope) * back[:, 0, 0]
-    delta[:, 0, :] = slope * back[:, 0, :]
-    zeta = np.zeros_like(delta)
-    zeta[:, 0, :] = 1.0
-    pair = np.concatenate([delta, zeta], axis=2)
-    c, d = np.zeros(draws), np.zeros(draws)
+    delta[:, :UNITS, :] = 0.0
+    zeta = np.zeros((*delta.shape[:2], UNITS))
+    zeta[:, np.arange(UNITS), np.arange(UNITS)] = 1.0
+    vectors = np.concatenate([delta, zeta], axis=2)
+    c, d = np.zeros((draws, UNITS)), np.zeros((draws, UNITS))
     for index in range(layer - 1, -1, -1):
-        c += inner[index] * np.sum(pair[:, :, 0] * pair[:, :, 1], axis=1)
-        d += inner[index] * np.sum(pair[:, :, 1] ** 2, axis=1)
+        c += inner[index][:, None] * np.einsum("ni,niu->nu", vectors[:, :, 0], vectors[:, :, 1:])
+        d += inner[index][:, None] * np.sum(vectors[:, :, 1:] ** 2, axis=1)
         if index:
-            pair = act.dphi(zs[index - 1]) * (v[index] * weights[index].left(pair))
-    residual = output - labels
-    jump = 2.0 * s * c + s**2 * d
-    off, on = -residual * c, -residual * (c + s * d)
-    flux = np.maximum(off, 0.0) - np.maximum(-on, 0.0)
-    return network.widths[layer - 1] * density * jump * flux
+            vectors = act.dphi(zs[index - 1]) * (v[index] * weights[index].left(vectors))
+    flux = _mean_jump_flux(c, d, (output - labels)[:, None], spread[:, None], slope)
+    return network.widths[layer - 1] * density * flux.mean(axis=1)
+
+
+def _mean_jump_flux(c, d, residual, spread, slope: float) -> Float[np.ndarray, "draw unit"]:
+    """E over s ~ N(0, spread^2) of J (v_-^+ - v_+^-), v_- = -r (C + a s D), v_+ = -r (C + s D)."""
+    jump = (2 * (1 - slope) * c, (1 - slope**2) * d)  # coefficients of s, s^2
+    total = np.zeros(np.broadcast_shapes(c.shape, residual.shape))
+    for inner, wanted in ((slope, -1.0), (1.0, 1.0)):  # -J r (C + inner s D) where wanted * r (C + inner s D) > 0
+        rate = inner * d
+        with np.errstate(divide="ignore", invalid="ignore"):
+            edge = np.where(rate > 0, -c / rate, np.where(c > 0, -np.inf, np.inf))  # C + inner s D > 0 from there on
+        above = _partial_moments(edge, spread)
+        side = wanted * residual > 0
+        parts = [np.where(side, up, whole - up) for up, whole in zip(above, (1.0, 0.0, spread**2, 0.0), strict=True)]
+        product = (0.0, jump[0] * c, jump[1] * c + jump[0] * rate, jump[1] * rate)
+        total = total - residual * sum(a * m for a, m in zip(product, parts, strict=True))
+    return total
+
+
+def _partial_moments(edge, spread) -> list[np.ndarray]:
+    """E[s^k; s > edge], k = 0..3, of s ~ N(0, spread^2)."""
+    at = np.divide(edge, spread, out=np.where(edge > 0, np.inf, -np.inf), where=spread > 0)
+    finite = np.where(np.isfinite(at), at, 0.0)
+    density = np.where(np.isfinite(at), np.exp(-0.5 * finite**2) / np.sqrt(2 * np.pi), 0.0)
+    moments = [ndtr(-at), density]
+    for k in (1, 2):
+        moments.append(k * moments[k - 1] + finite**k * density)
+    return [m * spread**k for k, m in enumerate(moments)]

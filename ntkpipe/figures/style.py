@@ -13,6 +13,8 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from ntkpipe.networks import SETTINGS
+
 Data = dict[str, xr.Dataset]
 """datasets of a study by name"""
 
@@ -35,7 +37,7 @@ def blank(name: str, reason: str) -> Figure:
 def panels(frame: pd.DataFrame, like: pd.DataFrame | None = None) -> list[str]:
     """For each row the settings, apart from depth and width, that vary in the study; biases always."""
     like = frame if like is None else like
-    axes = [name for name in ("activation", "parametrization", "sigma_w", "sigma_v", "sigma_b") if name in like]
+    axes = [name for name in SETTINGS if name in like and name != "bias_init"]
     varying = [name for name in axes if like[name].nunique() > 1]
     return [
         ", ".join([BIASES[row["bias_init"]], *(f"{name} {_short(row[name])}" for name in varying)])

@@ -20,6 +20,10 @@ def check(config: Any) -> None:
         raise ValueError(f"given step.train of at most inputs.points = {points or 1}; it was {step.train}")
     if config.keep == "spectra":
         raise ValueError("given keep: full or moments where kind is 'first_step'; it was 'spectra'")
+    for grid in config.grid:
+        engines, units = grid.engine or (config.engine,), grid.eta_unit or (step.eta_unit,)
+        if "exact" in engines and "critical" in units:
+            raise ValueError("without engine exact where step.eta_unit is critical; it had both")
     if config.inputs.keep == "diagonal":
         raise ValueError("given inputs.keep: gram where kind is 'first_step'; it was 'diagonal'")
 
@@ -35,7 +39,12 @@ KIND = Kind(
         "eta_used": ("step size", ""),
         "flipped_fraction": ("fraction of gates whose pre-activation changes sign", ""),
     },
-    sums={"sums": ("mergeable sums over a block of draws", "")},
+    sums={
+        "sums": ("mergeable sums over a block of draws", ""),
+        "gram_sum": ("sum of K_0(x, x') over a block of draws", ""),
+        "delta_gram_sum": ("sum of DeltaK(x, x') over a block of draws", ""),
+        "gram_count": ("draws in a block of Gram sums", ""),
+    },
     columns={
         "first_step": [
             "depth", "width", "beta", "eta", "eta_unit", "label", "bias_init", "engine", "n_samples", "ntk_mean",
@@ -43,15 +52,21 @@ KIND = Kind(
             "flip_mean", "flip_low", "flip_high", "flip_predicted", "delta_ntk_relative", "delta_ntk_ratio_mean",
             "flipped_fraction", "undersampled",
         ],
+        "scaling": [
+            "depth", "width", "beta", "label", "eta_unit", "eta", "scaling_ratio_exact", "scaling_ratio_limit",
+            "scaling_ratio", "scaling_ratio_low", "scaling_ratio_high", "flip_share", "flip_share_low",
+            "flip_share_high", "holds", "eta_star", "eta_star_low", "eta_star_high", "eta_star_critical",
+            "flipped_at_eta_star", "undersampled",
+        ],
         "fits": [
             "quantity", "method", "width", "depth", "eta", "label", "bias_init", "estimate", "low", "high",
             "reference", "limit", "beta_min", "beta_max", "n_cells",
         ],
     },
-    tables=lambda study: ["first_step", "fits"],
+    tables=lambda study: ["first_step", "scaling", "fits"],
     figures=lambda study: ["step_change", "step_scaling", "step_flips", "step_eta"],
     settings="step",
-    axes=("eta", "label"),
+    axes=("eta", "eta_unit", "label"),
     coords=coords,
     long_names={
         "eta": "step size, in eta_unit",

@@ -1,4 +1,4 @@
-"""sums -> ``first_step`` and its fits: labels at the border, maths in ``analysis.first_step``."""
+"""sums -> ``first_step``, ``scaling`` and ``fits``: labels at the border, maths in ``analysis``."""
 
 from __future__ import annotations
 
@@ -12,52 +12,53 @@ from ntkpipe import labels, store
 from ntkpipe.analysis import first_step
 from ntkpipe.analysis.fits import Fit, slope_coefficients
 from ntkpipe.analysis.intervals import Estimate, linear_combination
+from ntkpipe.analysis.linear_regime import equal_width
+from ntkpipe.kinds.first_step import scaling
 from ntkpipe.labels import cell_coords, variable_attrs
+from ntkpipe.networks import SETTINGS
 from ntkpipe.plan import Study
 from ntkpipe.theory.first_step import hanin_nica_ratio_limit
 
-GROUP = (
-    "eta",
-    "eta_unit",
-    "label",
-    "bias_init",
-    "activation",
-    "parametrization",
-    "sigma_w",
-    "sigma_v",
-    "sigma_b",
-    "engine",
-)
+GROUP = ("eta", "eta_unit", "label", *SETTINGS, "engine")
 
 METHODS = {
     "prefactor": "log(-dE[K]/d eta / E[K] / (d beta |x|^2/n_0)) = a + c beta at one width, gates held; 5 to order",
-    "width_exponent": "log of the size over E[K] against log width at one depth",
+    "width_exponent": "log of the size against log width: over E[K] at one depth; flips over derivative at one beta",
+    "equal_width": "width at which flips equal the derivative, on the line of width_exponent at one beta",
 }
 
 
 def run(study: Study) -> None:
-    """Write ``first_step.zarr`` and ``fits.zarr``."""
+    """Write ``first_step.zarr``, ``scaling.zarr`` and ``fits.zarr``."""
     folder = Path(study.folder)
-    sums = store.read_rows(folder / "sums.zarr")
+    sums = store.read_rows(folder / "sums.zarr") if study.shards else None
     x = study.points
     table = dataset(study, sums, x)
     store.write_dataset(folder / "first_step.zarr", table)
+    store.write_dataset(folder / "scaling.zarr", scaling.dataset(study, table, sums))
     store.write_dataset(folder / "fits.zarr", fits_dataset(study, table, x))
 
 
-def dataset(study: Study, sums: xr.Dataset, x: np.ndarray) -> xr.Dataset:
+def dataset(study: Study, sums: xr.Dataset | None, x: np.ndarray) -> xr.Dataset:
     """The ``first_step`` dataset: one row a cell."""
-    rows = []
-    for i, cell in enumerate(study.cells):
+    tolerances = study.config.tolerances
+    rows, grams = [], []
+    for cell, part in scaling.drawn_rows(study, sums):
         norms = np.sum(x[: cell.settings.train] ** 2, axis=1)
         norm = float(norms[0]) if np.allclose(norms, norms[0]) else np.nan
-        values = sums["sums"].isel(cell=i).values
-        rows.append(first_step.first_step(cell.network, norm, cell.settings, values, study.config.tolerances))
+        values = None if part is None else part["sums"].values
+        rows.append(first_step.first_step(cell.network, norm, cell.settings, values, tolerances))
+        if study.is_gram:
+            blocks = (part[name].values for name in ("gram_sum", "delta_gram_sum", "gram_count"))
+            grams.append(first_step.gram_change(*blocks, tolerances.confidence))
     frame = pd.DataFrame(rows)
     variables = {
         name: ("cell", frame[name].to_numpy(), variable_attrs(text, source))
         for name, (text, source) in first_step.VARIABLES.items()
     }
+    for name, meaning in first_step.GRAM.items() if grams else ():
+        values = np.stack([gram[name] for gram in grams])
+        variables[name] = (("cell", "input", "input_"), values, variable_attrs(*meaning))
     return labels.dataset(study, variables, cell_coords(list(study.cells)))
 
 
@@ -71,9 +72,10 @@ def fits_dataset(study: Study, table: xr.Dataset, x: np.ndarray) -> xr.Dataset:
         head = dict(zip(GROUP, group, strict=True))
         rows += [head | {"width": w, "depth": 0} | f._asdict() for w, f in _beta_fits(study, part, norm, n_0)]
         rows += [head | {"width": 0, "depth": d} | f._asdict() for d, f in _width_fits(part)]
+        rows += [head | {"width": 0, "depth": 0} | f._asdict() for f in _balance_fits(part)]
     result = pd.DataFrame(rows, columns=[*GROUP, "width", "depth", *Fit._fields])
     meaning = {
-        "estimate": "c in exp(c beta), or exponent of the width",
+        "estimate": "c in exp(c beta), exponent of the width, or a width",
         "low": "lower end of the interval",
         "high": "upper end of the interval",
         "reference": "the same functional of the exact (or, for flips, predicted) values",
@@ -130,16 +132,38 @@ def _width_fits(part: pd.DataFrame):
             if logs is None:
                 continue
             known = -curve[exact] / curve.ntk_mean_exact
-            sharp = (
-                exact != "flip_predicted"
-                or (curve.flip_predicted_high - curve.flip_predicted_low < -curve[exact]).all()
-            )
+            sharp = exact != "flip_predicted" or _sharp(curve)
             reference = float(a @ np.log(known)) if sharp and (known > 0).all() else np.nan
             name = {"linear": "derivative", "flip": "flip part"}[quantity]
             yield depth, Fit(
                 name, "width_exponent", *linear_combination(a, logs), reference, np.nan,
                 curve.beta.min(), curve.beta.max(), len(curve),
             )  # fmt: skip
+
+
+def _balance_fits(part: pd.DataFrame):
+    """At each beta: exponent of the width in flips over derivative, and the width at which they are equal."""
+    for beta, curve in part[(part.undersampled == 0) & part.delta_ntk_exact.notna()].groupby("beta"):
+        if curve.width.nunique() < 2:
+            continue
+        logs = _log_sizes(curve, "flip", -curve.delta_ntk_exact)
+        if logs is None:
+            continue
+        widths = curve.width.to_numpy(float)
+        a = slope_coefficients(np.log(widths), free_prefactor=True)
+        balance = curve.flip_predicted / curve.delta_ntk_exact
+        known = _sharp(curve) and (balance > 0).all()
+        exact = [Estimate(y, y, y) for y in np.log(balance)] if known else None
+        reference = (float(a @ np.log(balance)), equal_width(widths, exact).value) if known else (np.nan, np.nan)
+        ends = (beta, beta, len(curve))
+        name = "flips over derivative"
+        yield Fit(name, "width_exponent", *linear_combination(a, logs), reference[0], np.nan, *ends)
+        yield Fit(name, "equal_width", *equal_width(widths, logs), reference[1], np.nan, *ends)
+
+
+def _sharp(curve: pd.DataFrame) -> bool:
+    """Whether the sampled prediction of the flips is known within a half everywhere."""
+    return bool((curve.flip_predicted_high - curve.flip_predicted_low < curve.flip_predicted.abs()).all())
 
 
 def _log_sizes(curve: pd.DataFrame, quantity: str, scale: pd.Series) -> list[Estimate] | None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ntkpipe.drawing import Arrays, block_size, block_sums, by_quanta
+from ntkpipe.drawing import GRAM_BLOCK, Arrays, block_size, block_sums, by_quanta
 from ntkpipe.engines import jumps
 from ntkpipe.engines.step_matrix_free import StepDraws
 from ntkpipe.kinds.first_step.statistics import STATISTICS
@@ -26,6 +26,7 @@ def draw(study: Any, shard: Any) -> Arrays:
         study.stream(cell),
         shard.start,
         shard.stop,
+        jump_stream=None if cell.engine == "scalar" else Stream(study.config.seed, cell.text + "/jumps"),
         eta=step.eta,
         relative=step.eta_unit == "critical",
         label=step.label,
@@ -43,6 +44,7 @@ def draw_shard(
     start: int,
     stop: int,
     *,
+    jump_stream: Stream | None,
     eta: float,
     relative: bool,
     label: float | str,
@@ -52,6 +54,9 @@ def draw_shard(
 ) -> Arrays:
     """Draws start..stop of one cell: sums, and with ``keep`` full the draws; name -> (dims, array).
 
+    ``jump_stream``: the stream of the predicted jump sum; None (engine scalar, which knows no finite step): NaN stands
+    for it, and for all that only a finite step shows.
+
     Raises
     ------
     FloatingPointError: a draw is not finite.
@@ -60,9 +65,10 @@ def draw_shard(
     def quantum_sums(quantum: int, n: int) -> Arrays:
         labels = draw_labels(stream, quantum, label, n_train)
         draws = sample(network, x, labels[:n], (eta,), relative, stream, quantum, n)
-        if not all(np.isfinite(part).all() for part in draws):
+        known = draws if jump_stream is not None else draws._replace(ntk_1=draws.ntk_0, flipped=draws.eta)
+        if not all(np.isfinite(part).all() for part in known):
             raise FloatingPointError(f"a first step of quantum {quantum} is not finite")
-        predicted = predicted_jumps(network, x, labels[:n], stream, quantum, relative)
+        predicted = predicted_jumps(network, x, labels[:n], jump_stream, quantum, relative)
         return reduce_draws(draws, predicted, n_train, block, keep)
 
     return by_quanta(start, stop, quantum_sums)
@@ -75,11 +81,11 @@ def draw_labels(stream: Stream, quantum: int, label: float | str, n_train: int) 
     return np.full((QUANTUM, n_train), float(label))
 
 
-def predicted_jumps(network, x, labels, stream: Stream, quantum: int, relative: bool) -> Float[np.ndarray, " draw"]:
-    """Independent draws of the predicted jump sum; NaN where the prediction does not apply."""
-    if len(x) > 1 or relative or not jumps.applies(network):
+def predicted_jumps(network, x, labels, stream: Stream | None, quantum: int, relative: bool):
+    """Independent draws of the predicted jump sum, (draw,); NaN where the prediction does not apply."""
+    if stream is None or len(x) > 1 or relative or not jumps.applies(network):
         return np.full(len(labels), np.nan)
-    return jumps.sample(network, x, labels[:, 0], Stream(stream.seed, stream.text + "/jumps"), quantum)
+    return jumps.sample(network, x, labels[:, 0], stream, quantum)
 
 
 def reduce_draws(
@@ -116,7 +122,7 @@ def reduce_draws(
         "ratio": np.divide(change, ntk_0, out=np.zeros_like(change), where=alive),
         "alive": alive.astype(float),
         "flipped": draws.flipped[:, 0],
-        "grown": (change > 0).astype(float),
+        "grown": np.where(np.isnan(change), np.nan, change > 0),
         "delta_frobenius": np.divide(moved, size, out=np.zeros_like(moved), where=size > 0),
         "delta_eval": outside,
         "ntk_0_eval": outside_0,
@@ -124,6 +130,10 @@ def reduce_draws(
     }
     table = np.stack([columns[name] for name in STATISTICS], axis=1)
     arrays: Arrays = {"sums": (("block", "statistic"), block_sums(table, block))}
+    if len(delta[0]) > 1:
+        arrays["gram_sum"] = ("gram_block", "input", "input_"), block_sums(draws.ntk_0, GRAM_BLOCK)
+        arrays["delta_gram_sum"] = ("gram_block", "input", "input_"), block_sums(delta, GRAM_BLOCK)
+        arrays["gram_count"] = ("gram_block",), block_sums(np.ones_like(eta), GRAM_BLOCK)
     if keep == "full":
         gram = ("seed", "input", "input_") if draws.ntk_0.shape[1] > 1 else ("seed",)
         for name, value in (("ntk", draws.ntk_0), ("delta_ntk", delta), ("delta_ntk_linear", linear)):

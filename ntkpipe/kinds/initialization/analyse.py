@@ -12,10 +12,11 @@ from ntkpipe import labels, store
 from ntkpipe.analysis import fits, gram, moments
 from ntkpipe.analysis.intervals import Estimate
 from ntkpipe.labels import cell_coords, variable_attrs
+from ntkpipe.networks import SETTINGS
 from ntkpipe.plan import Study
 from ntkpipe.theory import limit
 
-GROUP = ("width", "bias_init", "activation", "parametrization", "sigma_w", "sigma_v", "sigma_b", "engine")
+GROUP = ("width", *SETTINGS, "engine")
 """Cells that share these are one curve over beta."""
 
 

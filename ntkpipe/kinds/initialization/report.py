@@ -12,6 +12,7 @@ import xarray as xr
 from scipy import stats
 
 from ntkpipe import store, tables
+from ntkpipe.networks import SETTINGS
 from ntkpipe.plan import Study
 
 METHODS = """
@@ -120,7 +121,7 @@ def gram_table(study: Study) -> list[dict[str, Any]]:
 def verification(study: Study, moments: pd.DataFrame) -> list[dict[str, Any]]:
     """Each S2 estimate beside its exact value, z-score, an independent engine's estimate and its test."""
     rows = []
-    shape = ["widths", "depth", "bias_init", "activation", "parametrization", "sigma_w", "sigma_v", "sigma_b"]
+    shape = ["widths", "depth", *SETTINGS]
     for i, row in moments.iterrows():
         same = (moments[shape] == row[shape]).all(axis=1) & (moments.index != i)
         others = [

@@ -93,3 +93,19 @@ def test_jump_sum_of_one_hidden_layer_draw_by_draw():
 def test_jump_sum_vanishes_where_leaky_relu_has_no_kink():
     network = Network(3, (5, 4), activation="leaky_relu", negative_slope=1.0)
     np.testing.assert_allclose(jumps.sample(network, X, np.ones(64), Stream(1, "jumps"), 0), 0.0, atol=1e-15)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.3])
+@pytest.mark.parametrize("residual", [-0.7, 1.2])
+@pytest.mark.parametrize("c", [-1.5, 0.0, 0.4])
+def test_mean_over_what_arrives_at_a_unit_is_the_integral(slope, residual, c):
+    """E over s of J (v_-^+ - v_+^-) against the trapezoidal rule, kinks and all."""
+    d, spread = 0.8, 1.3
+    s = np.linspace(-12 * spread, 12 * spread, 400_001)
+    off, on = -residual * (c + slope * s * d), -residual * (c + s * d)
+    jump = 2 * (1 - slope) * s * c + (1 - slope**2) * s**2 * d
+    density = np.exp(-0.5 * (s / spread) ** 2) / (spread * np.sqrt(2 * np.pi))
+    expected = np.trapezoid(jump * (np.maximum(off, 0) - np.maximum(-on, 0)) * density, s)
+    full = np.full((1, 1), 1.0)
+    got = jumps._mean_jump_flux(c * full, d * full, residual * full, spread * full, slope)
+    assert got[0, 0] == pytest.approx(expected, rel=1e-6, abs=1e-9)

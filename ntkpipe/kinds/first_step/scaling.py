@@ -1,0 +1,99 @@
+"""The ``scaling`` dataset: one row a network and label, over which eta and width the published scaling holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from ntkpipe import labels
+from ntkpipe.analysis import linear_regime
+from ntkpipe.kinds.first_step.statistics import STATISTICS
+from ntkpipe.labels import variable_attrs
+from ntkpipe.networks import SETTINGS
+from ntkpipe.plan import Cell, Study
+
+COORDS = ("depth", "width", "widths", "beta", "eta_unit", "label", "n_train", *SETTINGS, "engine")
+"""Cells that share these differ in eta alone; where drawn, they share their networks."""
+
+COPIED = (
+    "scaling_ratio_exact", "scaling_ratio_limit", "scaling_ratio", "scaling_ratio_low", "scaling_ratio_high",
+    "flip_share", "flip_share_low", "flip_share_high",
+)  # fmt: skip
+
+VARIABLES = {
+    "eta": ("smallest step size drawn: the one that the ratios and shares are of", ""),
+    "eta_max": ("largest step size drawn", ""),
+    "eta_star": ("step size where the slope E[DeltaK]/eta departs by fits.linear_tolerance; inf: beyond eta_max", ""),
+    "eta_star_low": ("lower end of the interval of eta_star", ""),
+    "eta_star_high": ("upper end of the interval of eta_star", ""),
+    "eta_star_critical": ("eta_star in units of 2/E[K_0]", ""),
+    "flipped_at_eta_star": ("fraction of gates flipped by a step of eta_star, interpolated", ""),
+    "holds": ("1: the whole change is within a factor 2 of the derivative (flips below half); 0: not; -1: open", ""),
+    "undersampled": ("1 where a step size of the row is undersampled", ""),
+}  # fmt: skip
+
+
+def drawn_rows(study: Study, sums: xr.Dataset | None) -> Iterator[tuple[Cell, xr.Dataset | None]]:
+    """Every cell with its sums; None where the engine is exact."""
+    at = 0
+    for cell in study.cells:
+        drawn = cell.engine != "exact"
+        yield cell, sums.isel(cell=at).load() if drawn else None
+        at += drawn
+
+
+def dataset(study: Study, table: xr.Dataset, sums: xr.Dataset | None) -> xr.Dataset:
+    """The ``scaling`` dataset from the ``first_step`` dataset and the sums behind it."""
+    frame = table.drop_dims([dim for dim in table.dims if dim != "cell"]).to_dataframe().reset_index(drop=True)
+    parts = [part for _, part in drawn_rows(study, sums)]
+    rows = [
+        dict(zip(COORDS, key, strict=True)) | _row(study, group, [parts[i] for i in group.index])
+        for key, group in frame.sort_values("eta").groupby(list(COORDS), sort=False)
+    ]
+    result = pd.DataFrame(rows)
+    attrs = {name: variable_attrs(*meaning) for name, meaning in VARIABLES.items()}
+    attrs |= {name: table[name].attrs for name in COPIED}
+    variables = {name: ("row", result[name].to_numpy(), attrs[name]) for name in (*COPIED, *VARIABLES)}
+    coords = {
+        name: ("row", result[name].to_numpy(object if result[name].dtype.kind not in "fi" else None)) for name in COORDS
+    }
+    return labels.dataset(study, variables, coords)
+
+
+def _row(study: Study, group: pd.DataFrame, parts: list[xr.Dataset | None]) -> dict[str, Any]:
+    first, etas = group.iloc[0], group.eta.to_numpy(float)
+    row: dict[str, Any] = {name: first[name] for name in COPIED}
+    row |= {"eta": etas[0], "eta_max": etas[-1], "undersampled": int(group.undersampled.any()), "holds": -1}
+    star = linear_regime.NOTHING
+    if parts[0] is not None and np.isfinite(group.delta_ntk_mean).all():
+        star = _eta_star(study, group, parts, etas)
+    row["eta_star"], row["eta_star_low"], row["eta_star_high"] = star
+    critical = star.value * first.ntk_mean_exact / 2 if first.eta_unit == "absolute" else star.value
+    row["eta_star_critical"] = critical
+    known = np.isfinite(star.value)
+    row["flipped_at_eta_star"] = float(np.interp(star.value, etas, group.flipped_fraction)) if known else np.nan
+    if first.flip_share_high < 0.5:
+        row["holds"] = 1
+    elif first.flip_share_low > 0.5:
+        row["holds"] = 0
+    return row
+
+
+def _eta_star(study: Study, group: pd.DataFrame, parts: list[xr.Dataset], etas: np.ndarray):
+    """eta* against the slope at 0 where derivative and jump sum are known, else against the smallest step."""
+    config = study.config
+    sums = np.stack([part["sums"].values for part in parts])  # eta, block, statistic
+    column = {name: sums[:, :, i] for i, name in enumerate(STATISTICS)}
+    slope = None
+    exact = group.delta_ntk_exact.iloc[0] / etas[0]
+    if np.isfinite(column["jump"]).all() and np.isfinite(exact):
+        slope = column["jump"].mean(axis=0) + exact * column["count"][0]
+    elif group.activation.iloc[0] not in ("relu", "leaky_relu") and group.eta_unit.iloc[0] == "absolute":
+        slope = column["linear"][0] / etas[0]
+    return linear_regime.eta_star(
+        etas, column["delta"].T, slope, config.fits.linear_tolerance, config.tolerances.confidence
+    )
