@@ -59,16 +59,14 @@ def ten_million_draws() -> None:
     """Peak memory of sampling and collecting a cell of 10^7 draws, in a process of its own."""
     code = """
 import resource, tempfile
-from pathlib import Path
-from ntkpipe import collect, config, kinds, plan, store
+from ntkpipe import collect, config, kinds, plan, shards
 with tempfile.TemporaryDirectory() as folder:
     study = {"kind": "initialization", "grid": {"width": 256, "depth": 15}, "seeds": 10_000_000}
     planned = plan.make(config.parse({"results": folder, "studies": {"big": study}})).studies["big"]
     for shard in planned.shards:
         arrays = kinds.load(planned, "draw").draw(planned, shard)
-        store.write_shard(shard.path, arrays, collect.shard_attrs(planned, shard))
-    collect.samples(planned, Path(folder) / "samples.zarr")
-    collect.sums(planned, Path(folder) / "sums.zarr")
+        shards.write(shard.path, arrays, shards.attrs_of(planned, shard))
+    collect.run(planned)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

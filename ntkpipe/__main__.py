@@ -52,18 +52,19 @@ def plan(config_path: str, cores: int) -> None:
 def sample(config_path: str, shards: tuple[str, ...]) -> None:
     """Draw SHARDS (paths as `plan` lays them out). A valid shard that is there is kept."""
     _one_thread()
-    from ntkpipe import collect, kinds, progress, store
+    from ntkpipe import kinds, progress
+    from ntkpipe import shards as files
 
     planned = _plan(config_path)
     _use_compilation_cache(planned.config.results)
     for path in shards:
         study, shard = planned.shard(path)
-        attrs = collect.shard_attrs(study, shard)
-        if store.shard_is_valid(path, attrs):
+        attrs = files.attrs_of(study, shard)
+        if files.is_valid(path, attrs):
             os.utime(path)
             continue
         start = time.perf_counter()
-        store.write_shard(path, kinds.load(study, "draw").draw(study, shard), attrs)
+        files.write(path, kinds.load(study, "draw").draw(study, shard), attrs)
         progress.note_seconds(study, shard, time.perf_counter() - start)
     click.echo(progress.line(planned), err=True)
 
@@ -71,13 +72,11 @@ def sample(config_path: str, shards: tuple[str, ...]) -> None:
 @cli.command()
 @_CONFIG
 @click.argument("study")
-@click.argument("dataset", type=click.Choice(["samples", "sums"]))
-def collect(config_path: str, study: str, dataset: str) -> None:
-    """Put the shards of STUDY together into one DATASET: samples (draws) or sums (for statistics)."""
+def collect(config_path: str, study: str) -> None:
+    """Put the shards of STUDY together: sums (for statistics) and, where draws are kept, samples."""
     from ntkpipe import collect as collecting
 
-    planned = _study(config_path, study)
-    getattr(collecting, dataset)(planned, Path(planned.folder) / f"{dataset}.zarr")
+    collecting.run(_study(config_path, study))
 
 
 @cli.command()
@@ -126,10 +125,10 @@ def progress(config_path: str) -> None:
 @click.argument("paths", nargs=-1, required=True)
 def verify(paths: tuple[str, ...]) -> None:
     """Check datasets (*.zarr) and shards (*.zarr.zip) byte by byte."""
-    from ntkpipe import store
+    from ntkpipe import shards, store
 
     for path in paths:
-        store.read_shard(path) if path.endswith(".zip") else store.verify(path)
+        shards.read(path) if path.endswith(".zip") else store.verify(path)
         click.echo(f"{path}: whole")
 
 

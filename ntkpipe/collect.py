@@ -7,6 +7,7 @@ flight whatever the size of the study.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,52 +16,36 @@ import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
+import zarr
 
-from ntkpipe import kinds, labels, provenance, store
+from ntkpipe import kinds, labels, shards, store
 from ntkpipe.drawing import GRAM_BLOCK, LOG_EDGES, N_LARGEST, block_size
-from ntkpipe.engines import catalogue
 from ntkpipe.errors import DamagedFile
 from ntkpipe.plan import Cell, Shard, Study
 
 WORKERS = 2
 
 
-def shard_attrs(study: Study, shard: Shard) -> dict[str, Any]:
-    """What identifies the content of a shard: law, stream, range, what is kept, and the code."""
-    return {
-        "cell": shard.cell.text,
-        "seed": study.config.seed,
-        "start": shard.start,
-        "stop": shard.stop,
-        "keep": study.config.keep,
-        "block": block_size(shard.cell.seeds),
-        "precision_floor": study.config.tolerances.precision_floor,
-        "source": provenance.source_hash(*catalogue.code(shard.cell.engine, shard.cell.sampling, study.config.kind)),
-    }
-
-
-def samples(study: Study, path: str | Path) -> None:
-    """Collect the draws of a study into ``samples.zarr``."""
-    _collect(study, path, kinds.of(study).draws)
-
-
-def sums(study: Study, path: str | Path) -> None:
-    """Collect the sums of a study into ``sums.zarr``."""
-    _collect(study, path, kinds.of(study).sums)
-
-
-def _collect(study: Study, path: str | Path, wanted: kinds.Meaning) -> None:
+def run(study: Study) -> None:
+    """Write ``sums.zarr`` and, where draws are kept, ``samples.zarr``; a cell's shards are read once for both."""
+    kind, folder = kinds.of(study), Path(study.folder)
+    meanings = {"sums": kind.sums} | ({"samples": kind.draws} if study.keeps_draws else {})
     cells = [cell for cell in study.cells if cell.engine != "exact"]
     by_cell: dict[str, list[Shard]] = {}
     for shard in study.shards:
         by_cell.setdefault(shard.cell.text, []).append(shard)
-    first = {k: v for k, v in _read(study, study.shards[0]).items() if k in wanted}
-    whole = _whole_sizes(study, cells[0], by_cell[cells[0].text])
-    template, chunks = _template(study, cells, wanted, first, whole)
-    with store.publish(path) as building:
-        group = store.create_template(building, template, chunks)
+    first = shards.read_planned(study, study.shards[0])
+    whole = _whole_sizes(cells[0], by_cell[cells[0].text])
+    with ExitStack() as published:
+        targets: dict[str, zarr.Array] = {}
+        for name, meaning in meanings.items():
+            arrays = {k: v for k, v in first.items() if k in meaning}
+            template, chunks = _template(study, cells, meaning, arrays, whole)
+            building = published.enter_context(store.publish(folder / f"{name}.zarr"))
+            group = store.create_template(building, template, chunks)
+            targets |= {k: group[k] for k in arrays}
         tasks = [
-            dask.delayed(partial(_write_cell, study, group, row, by_cell[cell.text], tuple(first)))()
+            dask.delayed(partial(_write_cell, study, targets, row, by_cell[cell.text]))()
             for row, cell in enumerate(cells)  # partial: dask is not to look into the plan
         ]
         with ThreadPoolExecutor(WORKERS) as pool:  # leaving it waits for the threads, after an error too
@@ -70,13 +55,13 @@ def _collect(study: Study, path: str | Path, wanted: kinds.Meaning) -> None:
 _GROWING = ("seed", "block", "gram_block")
 
 
-def _whole_sizes(study: Study, cell: Cell, shards: list[Shard]) -> dict[str, int]:
+def _whole_sizes(cell: Cell, parts: list[Shard]) -> dict[str, int]:
     """Sizes along the growing dims when all shards of a cell are put together."""
     size = block_size(cell.seeds)
     return {
         "seed": cell.seeds,
-        "block": sum(-(-(s.stop - s.start) // size) for s in shards),
-        "gram_block": sum(-(-(s.stop - s.start) // GRAM_BLOCK) for s in shards),
+        "block": sum(-(-(s.stop - s.start) // size) for s in parts),
+        "gram_block": sum(-(-(s.stop - s.start) // GRAM_BLOCK) for s in parts),
     }
 
 
@@ -105,23 +90,14 @@ def _template(
     return labels.label(study, dataset), chunks
 
 
-def _read(study: Study, shard: Shard) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
-    arrays, attrs = store.read_shard(shard.path)
-    if attrs != shard_attrs(study, shard):
-        raise DamagedFile(
-            f"shard {shard.path} was made by another config or other code; mend: delete it and run snakemake again"
-        )
-    return arrays
-
-
-def _write_cell(study: Study, group, row: int, shards: list[Shard], names: tuple[str, ...]) -> None:
+def _write_cell(study: Study, targets: dict[str, zarr.Array], row: int, parts: list[Shard]) -> None:
     """Write one cell's row; shards follow each other along the growing dims, the rest merges."""
     at: dict[str, int] = {}
     histogram, largest = 0.0, []
-    for shard in shards:
-        arrays = _read(study, shard)
+    for part in parts:
+        arrays = shards.read_planned(study, part)
         grown: dict[str, int] = {}
-        for name in names:
+        for name, target in targets.items():
             dims, array = arrays[name]
             if name == "histogram":
                 histogram = histogram + array
@@ -129,14 +105,14 @@ def _write_cell(study: Study, group, row: int, shards: list[Shard], names: tuple
                 largest.append(array)
             else:
                 begin = at.get(dims[0], 0)
-                group[name][row, begin : begin + len(array)] = array
+                target[row, begin : begin + len(array)] = array
                 grown[dims[0]] = begin + len(array)
         at |= grown
-    for name in names:  # zarr cuts off what is too long, and fills up what is too short, without a word
-        dim, size = group[name].metadata.dimension_names[1], group[name].shape[1]
+    for name, target in targets.items():  # zarr cuts off what is too long, fills up what is too short, without a word
+        dim, size = target.metadata.dimension_names[1], target.shape[1]
         if at.get(dim, size) != size:
-            raise DamagedFile(f"the shards from {shards[0].path} on hold {at[dim]} rows of {name} where {size} are due")
-    if "histogram" in names:
-        group["histogram"][row] = histogram
-    if "largest" in names:
-        group["largest"][row] = np.sort(np.concatenate(largest))[::-1][: group["largest"].shape[1]]
+            raise DamagedFile(f"the shards from {parts[0].path} on hold {at[dim]} rows of {name} where {size} are due")
+    if "histogram" in targets:
+        targets["histogram"][row] = histogram
+    if "largest" in targets:
+        targets["largest"][row] = np.sort(np.concatenate(largest))[::-1][: targets["largest"].shape[1]]

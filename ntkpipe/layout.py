@@ -93,9 +93,16 @@ def first_study(plan: Plan) -> str:
     return next(iter(plan.studies))
 
 
+def collected(study: Study) -> list[str]:
+    """What collecting writes."""
+    names = ["sums"] * bool(study.shards) + ["samples"] * study.keeps_draws
+    return [f"{study.folder}/{name}.zarr" for name in names]
+
+
 def sums_of(study: Study) -> list[str]:
     """What the analysis reads."""
-    return [f"{study.folder}/sums.zarr", f"{study.folder}/sums.zarr.sha256"] if study.shards else []
+    sums = collected(study)[:1]
+    return sums + manifests(sums)
 
 
 def analysed(study: Study) -> list[str]:
@@ -134,5 +141,4 @@ def files(study: Study) -> list[str]:
 
 def report_inputs(study: Study) -> list[str]:
     """What the report reads, and what a run is to leave behind."""
-    samples = [f"{study.folder}/samples.zarr"] if study.keeps_draws else []
-    return analysed(study) + samples + [path for _, path in shown(study)] + files(study)
+    return datasets(study) + collected(study) + [path for _, path in shown(study)] + files(study)

@@ -1,19 +1,15 @@
-"""The only room that touches zarr: shards, public datasets, manifests, provenance.
+"""Public datasets, by way of xarray and zarr.
 
-A shard is one ``.zarr.zip`` file, byte-identical for the same config, written beside its target
-and renamed. A public dataset is one directory store, built aside, checked and renamed, with a
-manifest ``<name>.zarr.sha256`` in the format of ``sha256sum``. Chunks carry crc32c checksums.
+A dataset is one directory store, built aside, checked and renamed, with a manifest
+``<name>.zarr.sha256`` in the format of ``sha256sum``. Chunks carry crc32c checksums.
 A missing, truncated or altered file is an error that names it, never a NaN.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
-import uuid
 import warnings
-import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,111 +17,22 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
-from zarr.codecs import Crc32cCodec, ZstdCodec
-from zarr.storage import MemoryStore
 
 from ntkpipe.errors import DamagedFile
-
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-
-
-def _compressors() -> dict[str, Any]:
-    return {"compressors": (ZstdCodec(level=3), Crc32cCodec())}
+from ntkpipe.files import beside, sha256
+from ntkpipe.shards import compressors
 
 
 def _encoding(dataset: xr.Dataset, chunks: dict[str, int] | None = None) -> dict[str, dict[str, Any]]:
     encoding: dict[str, dict[str, Any]] = {}
     for name, variable in dataset.variables.items():
-        encoding[str(name)] = _compressors()
+        encoding[str(name)] = {"compressors": compressors()}
         if variable.ndim:
             encoding[str(name)]["chunks"] = tuple(
                 min(size, (chunks or {}).get(str(dim), size) if variable.ndim > 1 else size) or 1
                 for dim, size in zip(variable.dims, variable.shape, strict=True)  # coordinates in one chunk
             )
     return encoding
-
-
-@contextmanager
-def _beside(target: Path):
-    """A temporary path of its own beside the target, gone if not renamed."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}.tmp"
-    try:
-        yield temporary
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        elif temporary.exists():
-            temporary.unlink()
-
-
-# --- shards ---------------------------------------------------------------------------------
-
-
-def write_shard(path: str | Path, arrays: dict[str, tuple[tuple[str, ...], np.ndarray]], attrs: dict[str, Any]) -> None:
-    """Write a shard atomically; the bytes depend on arrays and attrs only."""
-    dataset = xr.Dataset(dict(sorted(arrays.items())), attrs=attrs)
-    memory = MemoryStore()
-    with _quiet():
-        dataset.to_zarr(
-            memory, zarr_format=3, consolidated=True, write_empty_chunks=True, encoding=_encoding(dataset), mode="w"
-        )
-    with _beside(Path(path)) as temporary:
-        with open(temporary, "wb") as handle:
-            with zipfile.ZipFile(handle, "w", zipfile.ZIP_STORED) as archive:
-                for key in sorted(memory._store_dict):
-                    info = zipfile.ZipInfo(key, _EPOCH)
-                    archive.writestr(info, memory._store_dict[key].to_bytes())
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-
-
-def read_shard(path: str | Path) -> tuple[dict[str, tuple[tuple[str, ...], np.ndarray]], dict[str, Any]]:
-    """(name -> (dims, array), attrs) of a shard, as given to :func:`write_shard`.
-
-    Raises
-    ------
-    DamagedFile: the file is missing, truncated or altered.
-    """
-    mend = f"mend: delete {path} and run snakemake again"
-    try:
-        with zipfile.ZipFile(path) as archive:
-            contents = {name: archive.read(name) for name in archive.namelist()}  # read() checks each crc32
-        group = zarr.open_group(_memory_store(contents), mode="r", zarr_format=3)
-        names = group.metadata.consolidated_metadata.metadata.keys()
-        arrays = {}
-        for name in names:
-            expected = group[name].nchunks
-            held = sum(key.startswith(f"{name}/c") for key in contents)
-            if held != expected:
-                raise ValueError(f"{name} holds {held} of {expected} chunks")
-            arrays[name] = group[name].metadata.dimension_names, np.asarray(group[name][...])
-        return arrays, dict(group.attrs)
-    except FileNotFoundError:
-        raise DamagedFile(f"shard {path} is missing; {mend}") from None
-    except Exception as error:
-        raise DamagedFile(f"shard {path} is damaged ({type(error).__name__}: {error}); {mend}") from None
-
-
-def shard_is_valid(path: str | Path, attrs: dict[str, Any]) -> bool:
-    """Whether a whole shard with these attributes is there."""
-    if not Path(path).exists():
-        return False
-    try:
-        return read_shard(path)[1] == attrs
-    except DamagedFile:
-        return False
-
-
-def _memory_store(contents: dict[str, bytes]) -> MemoryStore:
-    from zarr.core.buffer import default_buffer_prototype
-
-    buffer = default_buffer_prototype().buffer
-    return MemoryStore({key: buffer.from_bytes(value) for key, value in contents.items()}, read_only=True)
-
-
-# --- public datasets ------------------------------------------------------------------------
 
 
 @contextmanager
@@ -152,13 +59,13 @@ def write_dataset(path: str | Path, dataset: xr.Dataset) -> None:
 def publish(path: str | Path):
     """Build a directory store aside; on leaving, check it, write its manifest and rename it into place."""
     target = Path(path)
-    with _beside(target) as building:
+    with beside(target) as building:
         with zarr.config.set({"array.write_empty_chunks": True}):  # absent and lost must not look alike
             yield building
         _check_complete(building, target)
         manifest = target.with_name(target.name + ".sha256")
         lines = "".join(f"{digest}  {target.name}/{key}\n" for key, digest in _digests(building).items())
-        with _beside(manifest) as note:
+        with beside(manifest) as note:
             note.write_text(lines)
             manifest.unlink(missing_ok=True)
             if target.exists():
@@ -207,7 +114,7 @@ def verify(path: str | Path) -> None:
         file = target.parent / name
         if not file.is_file():
             raise DamagedFile(f"{file} is missing; {mend}")
-        if _sha256(file) != digest:
+        if sha256(file) != digest:
             raise DamagedFile(f"{file} is altered (its sha256 differs from {manifest.name}); {mend}")
 
 
@@ -267,9 +174,4 @@ def _check_complete(building: Path, target: Path) -> None:
 
 def _digests(folder: Path) -> dict[str, str]:
     files = sorted(file for file in folder.rglob("*") if file.is_file())
-    return {str(file.relative_to(folder)): _sha256(file) for file in files}
-
-
-def _sha256(file: Path) -> str:
-    with open(file, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    return {str(file.relative_to(folder)): sha256(file) for file in files}

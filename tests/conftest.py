@@ -53,13 +53,13 @@ def make_study(make_plan):
 @pytest.fixture
 def draw_study():
     """A function that makes all shards of a study, as ``python -m ntkpipe sample`` does."""
-    from ntkpipe import collect, kinds, store
+    from ntkpipe import kinds, shards
 
     def draw(study, keep_valid: bool = False) -> None:
         for shard in study.shards:
-            attrs = collect.shard_attrs(study, shard)
-            if not (keep_valid and store.shard_is_valid(shard.path, attrs)):
-                store.write_shard(shard.path, kinds.load(study, "draw").draw(study, shard), attrs)
+            attrs = shards.attrs_of(study, shard)
+            if not (keep_valid and shards.is_valid(shard.path, attrs)):
+                shards.write(shard.path, kinds.load(study, "draw").draw(study, shard), attrs)
 
     return draw
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import ntkpipe
-from ntkpipe import collect, plan, store
+from ntkpipe import collect, plan, shards, store
 from ntkpipe.drawing import LOG_EDGES
 from ntkpipe.errors import DamagedFile
 from ntkpipe.kinds.initialization import analyse
@@ -39,14 +39,13 @@ def gram_study(make_study, tmp_path, draw_study):
 
 
 def _drawn(study, cell, name):
-    parts = [store.read_shard(s.path)[0][name][1] for s in study.shards if s.cell == cell]
+    parts = [shards.read(s.path)[0][name][1] for s in study.shards if s.cell == cell]
     return np.concatenate(parts)
 
 
 def _collected(study):
     folder = Path(study.folder)
-    collect.samples(study, folder / "samples.zarr")
-    collect.sums(study, folder / "sums.zarr")
+    collect.run(study)
     return folder
 
 
@@ -110,7 +109,8 @@ def test_keep_changes_no_moment(make_study, tmp_path, draw_study, keep):
         planned = make_study(results=tmp_path / name, keep=name, **keys)
         assert planned.keeps_draws == (name != "moments")
         draw_study(planned)
-        collect.sums(planned, Path(planned.folder) / "sums.zarr")
+        collect.run(planned)
+        assert (Path(planned.folder) / "samples.zarr").exists() == planned.keeps_draws
         analyse.run(planned)
         tables.append(store.read_rows(Path(planned.folder) / "moments.zarr").load())
     assert tables[0].equals(tables[1])
@@ -151,10 +151,26 @@ def test_every_variable_has_a_long_name_and_a_unit(gram_study):
                 assert variable.attrs.get("long_name") and variable.attrs.get("units")
 
 
-def test_two_collections_are_the_same_numbers(study, tmp_path):
-    for name in ("a", "b"):
-        collect.samples(study, tmp_path / f"{name}.zarr")
-    assert store.read_rows(tmp_path / "a.zarr").load().equals(store.read_rows(tmp_path / "b.zarr").load())
+def test_two_collections_are_the_same_numbers(study):
+    folder, found = Path(study.folder), []
+    for _ in range(2):
+        collect.run(study)
+        found.append([store.read_rows(folder / f"{name}.zarr").load() for name in ("samples", "sums")])
+    assert all(first.equals(second) for first, second in zip(*found, strict=True))
+
+
+def test_every_shard_is_read_once_for_both_datasets(study, monkeypatch):
+    read, seen = shards.read_planned, []
+
+    def noted(study, shard):
+        seen.append(shard.path)
+        return read(study, shard)
+
+    monkeypatch.setattr(shards, "read_planned", noted)
+    collect.run(study)
+    template, *cells = seen  # the first shard is read before the others, for the shapes
+    assert template == study.shards[0].path
+    assert sorted(cells) == sorted(shard.path for shard in study.shards)
 
 
 def test_exact_cells_have_no_samples_but_moments(make_study, tmp_path, draw_study):
@@ -180,14 +196,14 @@ def test_a_damaged_shard_is_named_and_nothing_is_left(study, number):
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     with pytest.raises(DamagedFile, match=path.name):
-        collect.samples(study, Path(study.folder) / "samples.zarr")
+        collect.run(study)
     assert os.listdir(study.folder) == ["shards"]
 
 
 def test_a_missing_shard_is_named(study):
     Path(study.shards[3].path).unlink()
     with pytest.raises(DamagedFile, match=f"{Path(study.shards[3].path).name} is missing"):
-        collect.sums(study, Path(study.folder) / "sums.zarr")
+        collect.run(study)
 
 
 def test_a_shard_of_another_range_is_refused(study):
@@ -195,7 +211,7 @@ def test_a_shard_of_another_range_is_refused(study):
     first, second = study.shards[:2]
     Path(second.path).write_bytes(Path(first.path).read_bytes())
     with pytest.raises(DamagedFile, match=f"{Path(second.path).name} was made by another config"):
-        collect.samples(study, Path(study.folder) / "samples.zarr")
+        collect.run(study)
 
 
 def test_more_seeds_make_the_sums_of_more_seeds(make_study, tmp_path, monkeypatch, draw_study):
@@ -206,7 +222,7 @@ def test_more_seeds_make_the_sums_of_more_seeds(make_study, tmp_path, monkeypatc
         for seeds in runs:
             study = make_study(results=tmp_path / name, grid={"width": 4, "depth": 2}, seeds=seeds)
             draw_study(study, keep_valid=True)
-        collect.sums(study, Path(study.folder) / "sums.zarr")
+        collect.run(study)
         tables.append(store.read_rows(Path(study.folder) / "sums.zarr").load())
     assert float(tables[0].sums.sel(statistic="count").sum()) == 10_240
     assert tables[0].equals(tables[1])
@@ -217,7 +233,7 @@ def test_fits_keep_curves_of_different_laws_apart(make_study, tmp_path, draw_stu
     grid = {"width": 8, "depth": [1, 2, 3], "sigma_w": [1.0, 1.4142135623730951]}
     study = make_study(results=tmp_path, grid=grid, seeds=4096, tolerances={"relative_error": 0.5})
     draw_study(study)
-    collect.sums(study, Path(study.folder) / "sums.zarr")
+    collect.run(study)
     analyse.run(study)
     fits = store.read_rows(Path(study.folder) / "fits.zarr").load()
     rows = fits.where((fits.quantity == "s2") & (fits.method == "prefactor"), drop=True)
@@ -227,11 +243,9 @@ def test_fits_keep_curves_of_different_laws_apart(make_study, tmp_path, draw_stu
 
 MEASURE = """
 import resource, sys
-from pathlib import Path
 from ntkpipe import collect, config, plan
 study = plan.make(config.load(sys.argv[1])).studies["s"]
-collect.samples(study, Path(study.folder) / "samples.zarr")
-collect.sums(study, Path(study.folder) / "sums.zarr")
+collect.run(study)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
@@ -264,7 +278,7 @@ def _peak_mib(study_tree, folder, cells):
     }
     for shard in study.shards:
         assert (shard.start, shard.stop) == (0, seeds)
-        store.write_shard(shard.path, arrays, collect.shard_attrs(study, shard))
+        shards.write(shard.path, arrays, shards.attrs_of(study, shard))
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, str(folder / "c.yaml")],
         env=os.environ | {"PYTHONPATH": str(Path(ntkpipe.__file__).parent.parent)},

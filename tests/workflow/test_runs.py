@@ -22,9 +22,9 @@ import xarray as xr
 from harness import BIN, REPO, TINY, Run, flip_a_byte, hashes
 
 import ntkpipe
-from ntkpipe import collect
 from ntkpipe import config as configuration
 from ntkpipe import plan as planning
+from ntkpipe import shards
 from ntkpipe.drawing import block_size
 from ntkpipe.errors import DamagedFile
 
@@ -187,7 +187,7 @@ def test_an_edited_engine_resamples_its_own_study_only(run: Run, tmp_path: Path)
     jobs = _edit(run, tmp_path, "engines/matrix_free.py", r"\Z", "\nEDITED = True\n").planned()
     assert [rule for rule in jobs if rule.startswith("sample_gram")]
     assert not [rule for rule in jobs if rule.startswith("sample_point")]
-    assert jobs["collect_sums"] == jobs["collect_samples"] == jobs["analyse_gram"] == 1
+    assert jobs["collect_gram"] == jobs["analyse_gram"] == 1
     assert "figures_point" not in jobs
 
 
@@ -246,7 +246,7 @@ def test_equal_shard_names_mean_equal_shards(changes: dict) -> None:
     assert len(mine.shards) > 1
     for shard in mine.shards:
         if shard.path in theirs:
-            assert collect.shard_attrs(mine, shard) == collect.shard_attrs(other, theirs[shard.path])
+            assert shards.attrs_of(mine, shard) == shards.attrs_of(other, theirs[shard.path])
             assert block_size(shard.cell.seeds) == block_size(theirs[shard.path].cell.seeds)
 
 

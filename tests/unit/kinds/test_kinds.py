@@ -4,10 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from ntkpipe import collect, config, figures, kinds, layout, provenance, store, tables
+from ntkpipe import collect, config, figures, kinds, layout, provenance, shards, store, tables
 from ntkpipe.engines import catalogue
 from ntkpipe.errors import ConfigError
 
@@ -48,12 +47,11 @@ def test_a_study_is_what_its_kind_says(study, draw_study):
     """From draws to figures: every variable, dataset, table and figure that the kind names, and no other."""
     kind, folder = kinds.of(study), Path(study.folder)
     draw_study(study)
-    arrays = store.read_shard(study.shards[0].path)[0]
+    arrays = shards.read(study.shards[0].path)[0]
     assert arrays.keys() <= kind.draws.keys() | kind.sums.keys()
     assert not kind.draws.keys() & kind.sums.keys()
     assert all("seed" in dims for name, (dims, _) in arrays.items() if name in kind.draws)
-    collect.samples(study, folder / "samples.zarr")
-    collect.sums(study, folder / "sums.zarr")
+    collect.run(study)
     sums = store.read_rows(folder / "sums.zarr")
     assert tuple(sums.statistic.values) == kind.statistics
     assert (sums["sums"].sel(statistic="count").sum("block") == study.config.seeds).all()
@@ -102,29 +100,3 @@ def test_settings_of_another_kind_are_refused(study_tree):
         with pytest.raises(ConfigError, match=must):
             config.parse(study_tree(**keys))
         config.parse(study_tree(kind="first_step", **keys))
-
-
-def test_axes_of_a_kind_vary_its_settings(make_study):
-    study = make_study(
-        kind="first_step",
-        grid={"width": 4, "depth": 1, "eta": [0.1, 0.2], "label": [1.0, "normal"]},
-        step={"eta_unit": "critical"},
-    )
-    found = [(cell.settings.eta, cell.settings.label, cell.settings.eta_unit) for cell in study.cells]
-    assert found == [(eta, label, "critical") for eta in (0.1, 0.2) for label in (1.0, "normal")]
-    assert [cell.coords["label"] for cell in study.cells[:2]] == ["1.0", "normal"]
-    assert len({cell.text for cell in study.cells}) == 4 and '"step"' in study.cells[0].text
-    assert make_study().cells[0].settings is None
-
-
-def test_first_step_sums_are_plain_numpy_on_the_draws(make_study, tmp_path, draw_study):
-    study = make_study(results=tmp_path, kind="first_step", grid={"width": 8, "depth": 2}, seeds=1500)
-    draw_study(study)
-    parts = [store.read_shard(shard.path)[0] for shard in study.shards]
-    arrays = {name: np.concatenate([part[name][1] for part in parts]) for name in parts[0]}
-    sums = dict(zip(kinds.of(study).statistics, arrays["sums"].sum(0), strict=True))
-    k, delta, linear = (arrays[name] for name in ("ntk", "delta_ntk", "delta_ntk_linear"))
-    for name, value in (("count", np.ones(1500)), ("ntk_0", k), ("delta", delta), ("linear", linear)):
-        assert sums[name] == pytest.approx(value.sum(), rel=1e-11)
-    assert sums["flip"] == pytest.approx((delta - linear).sum(), rel=1e-9)
-    assert sums["alive"] == np.sum(k > 0) and sums["grown"] == np.sum(delta > 0)
