@@ -25,7 +25,7 @@ from ntkpipe.streams import QUANTUM, Stream
 
 SHARD_SECONDS = 30.0
 SHARD_BYTES = 64 * 2**20
-JOB_OVERHEAD_SECONDS = 1.2
+JOB_OVERHEAD_SECONDS = 0.7
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ KIND = Kind(
         ],
     },
     tables=lambda study: ["first_step", "scaling", "fits"],
-    figures=lambda study: ["step_change", "step_scaling", "step_flips", "step_eta"],
+    figures=lambda study: ["step_answer", "step_change", "step_eta", *(["step_gram"] if study.is_gram else [])],
     settings="step",
     axes=("eta", "eta_unit", "label"),
     coords=coords,

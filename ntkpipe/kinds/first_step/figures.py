@@ -1,33 +1,16 @@
-"""Figures of a first step: size, scaling with beta, gate flips by width, dependence on eta and label."""
+"""Figures of a first step: the answer on one page, sizes against beta, dependence on eta and label, Gram changes."""
 
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import seaborn as sns
 from matplotlib.lines import Line2D
 
 from ntkpipe.figures import style
 from ntkpipe.figures.style import Data
-from ntkpipe.theory.first_step import hanin_nica_ratio_limit
-
-
-def _cells(data: Data) -> pd.DataFrame:
-    frame = data["first_step"].to_dataframe().reset_index(drop=True)
-    frame = frame[(frame.width > 0) & (frame.depth > 0)].sort_values("beta")
-    if frame.empty:
-        raise style.NothingToDraw("it shows networks with hidden layers of one width; this study has none")
-    return frame
-
-
-def _base(frame: pd.DataFrame) -> pd.DataFrame:
-    """The curve over beta: the settings (without biases where there are such cells) that most cells share."""
-    if "none" in set(frame.bias_init):
-        frame = frame[frame.bias_init == "none"]
-    settings = ["eta_unit", "eta", "label", "bias_init", "activation", "parametrization", "engine"]
-    groups = frame.groupby(settings, sort=False)
-    return groups.get_group(groups.size().idxmax()) if len(frame) else frame
+from ntkpipe.kinds.first_step.figures_answer import base_curve, cells_of, errors, resolved, step_answer
+from ntkpipe.networks import SETTINGS
 
 
 def _say(frame: pd.DataFrame) -> str:
@@ -36,20 +19,12 @@ def _say(frame: pd.DataFrame) -> str:
     return rf"$\eta$ = {row.eta:g}{unit}, label {row.label}"
 
 
-def _resolved(curve: pd.DataFrame, name: str) -> pd.Series:
-    """Where a theory value is known: always if exact, if predicted by sampling where its interval is within a half."""
-    if name != "flip_predicted":
-        return curve[name].notna()
-    return (curve.flip_predicted_high - curve.flip_predicted_low) < curve.flip_predicted.abs()
-
-
-def _errors(value, low, high):
-    return [np.maximum(value - low, 0), np.maximum(high - value, 0)]
-
-
 def step_change(data: Data):
     """E[DeltaK]/E[K_0] per unit eta against beta: whole step, derivative, flips, with exact and predicted values."""
-    frame = _base(_cells(data))
+    frame = base_curve(cells_of(data))
+    frame = frame[frame.linear_mean.notna()]
+    if frame.empty:
+        raise style.NothingToDraw("it shows cells that are drawn; this study has none")
     colours = style.palette(set(frame.width))
     figure, axes = plt.subplots(1, 3, figsize=(10.6, 3.6), sharey=True)
     panels = (
@@ -69,7 +44,7 @@ def step_change(data: Data):
                     value[part],
                     yerr=[
                         np.minimum(e[part], 0.999 * value[part]) if i == 0 else e[part]
-                        for i, e in enumerate(_errors(value, low, high))
+                        for i, e in enumerate(errors(value, low, high))
                     ],
                     fmt="o",
                     color=colours[width],
@@ -79,7 +54,7 @@ def step_change(data: Data):
                     linewidth=1,
                 )
             if exact is not None:
-                known = _resolved(curve, exact)
+                known = resolved(curve, exact)
                 axis.plot(curve.beta[known], -(curve[exact] / scale)[known], color=colours[width], linewidth=1.0)
         axis.set(yscale="log", xlabel=r"$\beta$ = depth/width", title=title)
         style.readable_log(axis.yaxis)
@@ -96,83 +71,14 @@ def step_change(data: Data):
     return figure
 
 
-def step_scaling(data: Data):
-    """The published scaling with its constant: derivative over (d beta |x|^2/n_0) exp(5 beta) E[K]."""
-    frame = _base(_cells(data))
-    he = (frame.parametrization == "ntk") & np.isclose(frame.sigma_w, 2**0.5) & np.isclose(frame.sigma_v, 1.0)
-    frame = frame[he & frame.delta_ntk_exact.notna()]
-    if frame.empty:
-        raise style.NothingToDraw("it shows cells with an exact derivative and He scale; this study has none")
-    colours = style.palette(set(frame.width))
-    figure, axis = plt.subplots(figsize=(6.2, 3.6))
-    for width, curve in frame.groupby("width"):
-        # E[K] = (d + 1)|x|^2/n_0 without biases, so |x|^2/n_0 is read off it
-        unit = curve.ntk_mean_exact / (curve.depth + 1)
-        scale = curve.eta * curve.ntk_mean_exact * curve.depth * curve.beta * unit * np.exp(5 * curve.beta)
-        value, low, high = (-curve[c] / scale for c in ("linear_mean", "linear_high", "linear_low"))
-        trusted = curve.undersampled == 0
-        for part, face, alpha in ((trusted, colours[width], 1.0), (~trusted, "white", 0.35)):
-            axis.errorbar(
-                curve.beta[part], value[part], yerr=[e[part] for e in _errors(value, low, high)], fmt="o",
-                color=colours[width], markerfacecolor=face, alpha=alpha, markersize=4, linewidth=1,
-            )  # fmt: skip
-        axis.plot(curve.beta, -curve.delta_ntk_exact / scale, color=colours[width], linewidth=1)
-    if len(frame):
-        grid = np.linspace(max(frame.beta.min() / 2, 1e-3), frame.beta.max(), 200)
-        axis.plot(grid, hanin_nica_ratio_limit(grid), **style.LIMIT)
-    axis.set(
-        xlabel=r"$\beta$ = depth/width",
-        ylabel=r"$E[f\dot K]/E[K]\;\div\;(d\beta|x|^2/n_0)\,e^{5\beta}$",
-        ylim=(0, None),
-    )
-    handles = [
-        Line2D([], [], color=c, marker="o", markersize=4, label=f"width {w}, exact line") for w, c in colours.items()
-    ]
-    handles += [Line2D([], [], **style.LIMIT, label=r"limit: 4/3 at 0, $2/(3\beta)$ beyond")]
-    figure.legend(handles=handles, loc="outside right center", fontsize=7.5)
-    return figure
-
-
-def step_flips(data: Data):
-    """Share of the whole change that is gate flips, against width, by depth and label."""
-    frame = _cells(data)
-    base = _base(frame)
-    for name in ("eta_unit", "eta", "bias_init", "activation", "parametrization", "engine"):
-        frame = frame[frame[name] == base[name].iloc[0]]
-    if (frame.undersampled == 1).all():
-        raise style.NothingToDraw("it shows trusted cells; this study has none")
-    labels = sorted(set(frame.label))
-    betas = sorted(set(frame.beta))
-    colours = dict(zip(betas, sns.color_palette("flare", len(betas)), strict=True))
-    figure, axes = plt.subplots(1, len(labels), figsize=(1.8 + 3.0 * len(labels), 3.5), sharey=True, squeeze=False)
-    for axis, name in zip(axes[0], labels, strict=True):
-        for beta, curve in frame[(frame.label == name) & (frame.undersampled == 0)].groupby("beta"):
-            curve = curve.sort_values("width")
-            share, low, high = (curve[f"flip_share{end}"] for end in ("", "_low", "_high"))
-            axis.errorbar(
-                curve.width, share, yerr=_errors(share, low, high), fmt="o-", color=colours[beta], markersize=4,
-                linewidth=0.9,
-            )  # fmt: skip
-            whole = curve.flip_predicted + curve.delta_ntk_exact
-            known = _resolved(curve, "flip_predicted")
-            axis.plot(
-                curve.width[known], (curve.flip_predicted / whole)[known], "--", color=colours[beta], linewidth=0.9
-            )
-        axis.set(xscale="log", xlabel="width", title=f"label {name}")
-        axis.set_xticks(sorted(set(frame.width)), [str(w) for w in sorted(set(frame.width))])
-        axis.minorticks_off()
-    axes[0][0].set_ylabel(r"share of gate flips in $E[\Delta K]$")
-    handles = [Line2D([], [], color=c, marker="o", markersize=4, label=rf"$\beta$ = {b:g}") for b, c in colours.items()]
-    handles.append(Line2D([], [], color="0.3", linestyle="--", label="predicted to first order"))
-    figure.legend(handles=handles, loc="outside right center", fontsize=7.5)
-    return figure
-
-
 def step_eta(data: Data):
     """E[DeltaK]/E[K_0] over eta and the fraction of gates flipped against eta: where the linear regime ends."""
-    frame = _cells(data)
-    base = _base(frame).iloc[0]
-    for name in ("activation", "parametrization", "sigma_w", "sigma_v", "sigma_b", "engine"):  # one setting
+    frame = cells_of(data)
+    frame = frame[frame.delta_ntk_mean.notna()]
+    if frame.empty:
+        raise style.NothingToDraw("it shows whole steps; this study has none")
+    base = base_curve(frame).iloc[0]
+    for name in (*(name for name in SETTINGS if name != "bias_init"), "engine"):  # one setting
         frame = frame[frame[name] == base[name]]
     cells = frame.groupby(["eta_unit", "width", "depth", "label", "bias_init"]).eta.nunique()
     chosen = cells[cells > 1].index
@@ -190,10 +96,10 @@ def step_eta(data: Data):
             -curve[c] / (curve.eta * curve.ntk_mean) for c in ("delta_ntk_mean", "delta_ntk_high", "delta_ntk_low")
         )
         axes[0].errorbar(
-            curve.eta, value, yerr=_errors(value, low, high), fmt="o-", color=colour, markersize=4, linewidth=0.9
+            curve.eta, value, yerr=errors(value, low, high), fmt="o-", color=colour, markersize=4, linewidth=0.9
         )
         first = -(curve.linear_mean + curve.flip_predicted) / (curve.eta * curve.ntk_mean)
-        known = _resolved(curve, "flip_predicted")
+        known = resolved(curve, "flip_predicted")
         axes[0].plot(curve.eta[known], first[known], "--", color=colour, linewidth=0.9)
         axes[1].plot(curve.eta, curve.flipped_fraction, "o-", color=colour, markersize=4, linewidth=0.9)
     for axis in axes:
@@ -212,4 +118,31 @@ def step_eta(data: Data):
     return figure
 
 
-FIGURES = {"step_change": step_change, "step_scaling": step_scaling, "step_flips": step_flips, "step_eta": step_eta}
+def step_gram(data: Data):
+    """E[DeltaK(x, x')] over sqrt(E K_0(x, x) E K_0(x', x')), batch and other points, of up to four cells."""
+    dataset = data["first_step"]
+    shown = [i for i in range(dataset.sizes["cell"]) if np.isfinite(dataset.delta_ntk_gram_mean[i]).all()][:4]
+    if not shown:
+        raise style.NothingToDraw("it shows cells that are drawn; this study has none")
+    figure, axes = plt.subplots(1, len(shown), figsize=(1.6 + 2.6 * len(shown), 3.0), squeeze=False)
+    images = []
+    for i in shown:
+        row = dataset.isel(cell=i)
+        size = np.sqrt(np.diagonal(row.ntk_gram_mean.values))
+        images.append(row.delta_ntk_gram_mean.values / np.outer(size, size))
+    limit = max(np.abs(image).max() for image in images)
+    for axis, i, image in zip(axes[0], shown, images, strict=True):
+        row = dataset.isel(cell=i)
+        picture = axis.imshow(image, cmap="RdBu_r", vmin=-limit, vmax=limit)
+        edge = float(row.n_train) - 0.5
+        axis.axhline(edge, color="black", linewidth=0.8)
+        axis.axvline(edge, color="black", linewidth=0.8)
+        axis.grid(False)
+        axis.set(xlabel="point x", title=f"width {int(row.width)}, depth {int(row.depth)}\n"
+                 f"$\\eta$ = {float(row.eta):g}, label {row.label.item()}")  # fmt: skip
+    axes[0][0].set_ylabel("point x'; batch before the line")
+    figure.colorbar(picture, ax=axes[0], label=r"$E[\Delta K(x, x')]\;/\;\sqrt{E K_0(x,x)\,E K_0(x',x')}$")
+    return figure
+
+
+FIGURES = {"step_answer": step_answer, "step_change": step_change, "step_eta": step_eta, "step_gram": step_gram}

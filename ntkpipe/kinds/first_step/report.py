@@ -18,43 +18,97 @@ flips.
 """
 
 PINNED_BY = {
+    "exact": "tests/unit/theory/test_step_recursion.py",
+    "scalar": "tests/laws/test_first_step.py::test_scalar_agrees_with_matrix_free",
     "matrix_free": "tests/laws/test_first_step.py::test_derivative_agrees_with_exact",
     "dense": "tests/laws/test_first_step.py::test_engines_agree_on_the_change",
 }
+HOLDS = {1: "yes", 0: "no", -1: "open"}
 
 
 def section(study: Study) -> dict[str, Any]:
     """A first-step study."""
-    cells, fits = tables.load(study, "first_step"), tables.load(study, "fits")
+    cells, scaling, fits = (tables.load(study, name) for name in ("first_step", "scaling", "fits"))
     names = ["depth", "width", "beta", "eta", "label", "engine", "ess"]
+    drawn = cells[cells.n_samples > 0]
     return {
         "methods": STUDY_METHODS,
-        "question": "How much does one gradient step move the kernel? ",
-        "answer": answer(cells),
-        "fits_title": "Scaling of the derivative with beta, and of derivative and flips with width",
+        "question": "How does the kernel's change in one step grow with beta, and how much of it is gate flips? ",
+        "answer": answer(scaling, fits),
+        "fits_title": "Exponents of derivative and flips, and the width at which they are equal",
         "fits": [_fit_row(row) for row in fits.itertuples()],
         "undersampled": cells[cells.undersampled == 1][names].map(tables.number).to_dict("records"),
         "verified": "eta dE[K]/d eta, gates held",
-        "verification": [_verify(row) for row in cells.itertuples()],
-        "coverage": agreement(cells, study.config.tolerances.confidence),
+        "verification": [_verify(row) for row in drawn.itertuples()],
+        "coverage": agreement(drawn, study.config.tolerances.confidence),
+        "tables": [("Over which widths and step sizes the published order describes a step", scaling_table(scaling))],
     }
 
 
-def answer(cells: pd.DataFrame) -> str:
-    """Sign, size and share of flips, in words with numbers: trusted cells of the step size that most cells share."""
-    trusted = cells[(cells.undersampled == 0) & (cells.depth > 0)]
+def answer(scaling: pd.DataFrame, fits: pd.DataFrame) -> str:
+    """Constants of the derivative, the flips' weight by width and label, and eta*: each from a row of a table."""
     parts = []
-    for label, part in trusted.groupby("label"):
-        part = part[part.eta == part.eta.mode().iloc[0]].sort_values(["beta", "width"])
-        for row in part.iloc[[0, -1]].drop_duplicates().itertuples():
-            unit = "" if row.eta_unit == "absolute" else " x 2/K_0"
-            parts.append(
-                f"label {label}, width {row.width}, beta {row.beta:.3g}, eta {row.eta:g}{unit}: it "
-                f"{'shrinks' if row.delta_ntk_mean < 0 else 'grows'}, E[DeltaK]/E[K] = {row.delta_ntk_relative:.3g} "
-                f"[{row.delta_ntk_relative_low:.3g}, {row.delta_ntk_relative_high:.3g}], of which gate flips "
-                f"{100 * row.flip_share:.0f} % [{100 * row.flip_share_low:.0f}, {100 * row.flip_share_high:.0f}]"
+    exact = scaling[scaling.scaling_ratio_exact.notna() & (scaling.depth > 0) & (scaling.bias_init == "none")]
+    if len(exact):
+        widest = exact[exact.width == exact.width.max()].sort_values("beta")
+        low, high = widest.iloc[0], widest.iloc[-1]
+        parts.append(
+            "with the gates held it follows the published order (d beta |x|^2/n_0) exp(5 beta) times a constant that "
+            f"falls from {low.scaling_ratio_exact:.3g} at beta = {low.beta:.3g} to {high.scaling_ratio_exact:.3g} at "
+            f"beta = {high.beta:.3g} (width {high.width}, exact; limit 4/3 to 2/(3 beta))"
+        )
+    shares = scaling[scaling.flip_share.notna() & (scaling.undersampled == 0) & (scaling.eta_unit == "absolute")]
+    for label, part in shares.groupby("label"):
+        few, many = part.loc[part.flip_share.idxmin()], part.loc[part.flip_share.idxmax()]
+        parts.append(
+            f"for label {label} gate flips are "
+            + " to ".join(
+                f"{100 * row.flip_share:.0f} % [{100 * row.flip_share_low:.0f}, {100 * row.flip_share_high:.0f}] "
+                f"(width {row.width}, beta {row.beta:.3g})"
+                for row in ((few, many) if few.name != many.name else (few,))
             )
+            + " of what a whole step changes"
+        )
+    for row in fits[fits.method == "equal_width"].itertuples():
+        parts.append(
+            f"at beta = {row.beta_min:.3g} and label {row.label} flips outweigh the derivative beyond width "
+            f"{row.estimate:.0f} [{row.low:.0f}, {row.high:.0f}]"
+        )
+    stars = scaling[np.isfinite(scaling.eta_star)]
+    for row in stars.itertuples():
+        unit = "" if row.eta_unit == "absolute" else " x 2/K_0"
+        parts.append(
+            f"a step on width {row.width}, depth {row.depth}, label {row.label} is linear up to eta* = "
+            f"{row.eta_star:.2g} [{row.eta_star_low:.2g}, {row.eta_star_high:.2g}]{unit}, where "
+            f"{100 * row.flipped_at_eta_star:.1f} % of the gates flip"
+        )
     return "; ".join(parts)
+
+
+def scaling_table(scaling: pd.DataFrame) -> list[dict[str, str]]:
+    """Rows with a whole step, as the report prints them."""
+    rows = scaling[scaling.flip_share.notna()].sort_values(["eta_unit", "label", "beta", "width"])
+
+    def interval(row, name: str) -> str:
+        value, low, high = (getattr(row, f"{name}{end}") for end in ("", "_low", "_high"))
+        return "" if value != value else f"{value:.3g} [{low:.3g}, {high:.3g}]"
+
+    return [
+        {
+            "beta": tables.number(row.beta),
+            "width": str(row.width or row.widths),
+            "label": row.label,
+            "eta": f"{row.eta:g}" + ("" if row.eta_unit == "absolute" else " x 2/K_0"),
+            "derivative/order, exact": tables.number(row.scaling_ratio_exact),
+            "limit": tables.number(row.scaling_ratio_limit),
+            "whole step/order": interval(row, "scaling_ratio"),
+            "share of flips": interval(row, "flip_share"),
+            "order holds within 2": HOLDS[row.holds] + (" (undersampled)" if row.undersampled else ""),
+            "eta*": interval(row, "eta_star"),
+            "gates flipped at eta*": tables.number(row.flipped_at_eta_star),
+        }
+        for row in rows.itertuples()
+    ]
 
 
 def agreement(cells: pd.DataFrame, confidence: float) -> str:
@@ -69,9 +123,13 @@ def agreement(cells: pd.DataFrame, confidence: float) -> str:
 def _fit_row(row) -> dict[str, Any]:
     return {
         "quantity": f"{row.quantity}, eta {row.eta:g}, label {row.label}",
-        "width": row.width or f"depth {row.depth}",
+        "width": row.width or (f"depth {row.depth}" if row.depth else f"beta {row.beta_min:g}"),
         "bias_init": row.bias_init,
-        "method": {"prefactor": "exp(c beta), free prefactor", "width_exponent": "power of the width"}[row.method],
+        "method": {
+            "prefactor": "exp(c beta), free prefactor",
+            "width_exponent": "power of the width",
+            "equal_width": "width where they are equal",
+        }[row.method],
     } | tables.fit_numbers(row)
 
 

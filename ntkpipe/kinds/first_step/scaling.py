@@ -25,7 +25,8 @@ COPIED = (
 )  # fmt: skip
 
 VARIABLES = {
-    "eta": ("smallest step size drawn: the one that the ratios and shares are of", ""),
+    "eta": ("step size that the ratios and shares are of: the one that most cells have, else the smallest", ""),
+    "eta_min": ("smallest step size drawn", ""),
     "eta_max": ("largest step size drawn", ""),
     "eta_star": ("step size where the slope E[DeltaK]/eta departs by fits.linear_tolerance; inf: beyond eta_max", ""),
     "eta_star_low": ("lower end of the interval of eta_star", ""),
@@ -33,7 +34,7 @@ VARIABLES = {
     "eta_star_critical": ("eta_star in units of 2/E[K_0]", ""),
     "flipped_at_eta_star": ("fraction of gates flipped by a step of eta_star, interpolated", ""),
     "holds": ("1: the whole change is within a factor 2 of the derivative (flips below half); 0: not; -1: open", ""),
-    "undersampled": ("1 where a step size of the row is undersampled", ""),
+    "undersampled": ("1 where ratios and share are undersampled", ""),
 }  # fmt: skip
 
 
@@ -50,8 +51,9 @@ def dataset(study: Study, table: xr.Dataset, sums: xr.Dataset | None) -> xr.Data
     """The ``scaling`` dataset from the ``first_step`` dataset and the sums behind it."""
     frame = table.drop_dims([dim for dim in table.dims if dim != "cell"]).to_dataframe().reset_index(drop=True)
     parts = [part for _, part in drawn_rows(study, sums)]
+    common = frame.eta.mode().iloc[0]
     rows = [
-        dict(zip(COORDS, key, strict=True)) | _row(study, group, [parts[i] for i in group.index])
+        dict(zip(COORDS, key, strict=True)) | _row(study, group, [parts[i] for i in group.index], common)
         for key, group in frame.sort_values("eta").groupby(list(COORDS), sort=False)
     ]
     result = pd.DataFrame(rows)
@@ -64,12 +66,14 @@ def dataset(study: Study, table: xr.Dataset, sums: xr.Dataset | None) -> xr.Data
     return labels.dataset(study, variables, coords)
 
 
-def _row(study: Study, group: pd.DataFrame, parts: list[xr.Dataset | None]) -> dict[str, Any]:
-    first, etas = group.iloc[0], group.eta.to_numpy(float)
+def _row(study: Study, group: pd.DataFrame, parts: list[xr.Dataset | None], common: float) -> dict[str, Any]:
+    etas = group.eta.to_numpy(float)
+    first = group.iloc[int(np.argmax(etas == common))]  # the step size that most cells share, or the smallest
     row: dict[str, Any] = {name: first[name] for name in COPIED}
-    row |= {"eta": etas[0], "eta_max": etas[-1], "undersampled": int(group.undersampled.any()), "holds": -1}
+    row |= {"eta": first.eta, "eta_min": etas[0], "eta_max": etas[-1], "holds": -1}
+    row["undersampled"] = int(first.undersampled)
     star = linear_regime.NOTHING
-    if parts[0] is not None and np.isfinite(group.delta_ntk_mean).all():
+    if len(etas) > 1 and np.isfinite(group.delta_ntk_mean).all():
         star = _eta_star(study, group, parts, etas)
     row["eta_star"], row["eta_star_low"], row["eta_star_high"] = star
     critical = star.value * first.ntk_mean_exact / 2 if first.eta_unit == "absolute" else star.value
