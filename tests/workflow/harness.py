@@ -35,9 +35,17 @@ TINY: dict[str, Any] = {
             "seeds": 192,
             "inputs": {"kind": "circle", "points": 3},
         },
+        "step": {
+            "kind": "first_step",
+            "grid": [
+                {"width": 8, "depth": 2, "eta": [0.1, 0.3], "label": [0.0, "normal"]},
+                {"width": [8, 16], "depth": [2, 4], "engine": ["scalar", "exact"]},
+            ],
+            "seeds": 192,
+        },
     },
 }
-"""Two studies, every engine, both samplings; about ten seconds on two idle cores."""
+"""Both kinds, every engine, both samplings; about fifteen seconds on two idle cores."""
 
 
 @dataclass

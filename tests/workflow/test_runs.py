@@ -30,9 +30,17 @@ from ntkpipe.errors import DamagedFile
 
 pytestmark = pytest.mark.workflow
 
-DATASETS = {"point": ("samples", "sums", "moments", "fits"), "gram": ("samples", "sums", "moments", "fits", "gram")}
-FIGURES = {"point": ("s2", "s2_ratio", "slopes", "typical", "tails"), "gram": ("gram_angle", "gram_spectrum", "s2")}
-TABLES = {"point": ("moments", "fits"), "gram": ("moments", "fits", "gram")}
+TABLES = {
+    "point": ("moments", "fits"),
+    "gram": ("moments", "fits", "gram"),
+    "step": ("first_step", "scaling", "fits"),
+}
+DATASETS = {study: ("samples", "sums", *names) for study, names in TABLES.items()}
+FIGURES = {
+    "point": ("s2", "s2_ratio", "slopes", "typical", "tails"),
+    "gram": ("gram_angle", "gram_spectrum", "s2"),
+    "step": ("step_answer", "step_change", "step_eta"),
+}
 MOMENTS = (
     *("ntk_mean", "ntk_second_moment", "s2", "s2_low", "s2_high", "s2_exact", "s2_limit", "log_ntk_mean"),
     *("dead_fraction", "n_samples", "ess", "tail_share", "undersampled"),
