@@ -1,8 +1,8 @@
 r"""Where a first step stops being linear in eta, and at which width gate flips weigh as much as the derivative.
 
-The slope of a step, E[DeltaK(eta)]/eta, is constant while the step is small. eta* is the smallest step size
-at which its relative departure from the slope at 0 (derivative plus flips to first order, where both are
-known; else the slope of the smallest step) reaches a tolerance,
+The slope of a step, E[DeltaK(eta)]/eta, is constant while the step is small. eta* is the step size
+beyond which its relative departure from the slope at 0 (derivative plus flips to first order, where both are
+known; else the slope of the smallest step) exceeds a tolerance,
 
 .. math::
     c(\eta) = \frac{E[\Delta K(\eta)]/\eta}{\text{slope}_0} - 1, \qquad |c(\eta^*)| = \text{tolerance},
@@ -29,19 +29,20 @@ def departure(
 def crossing(
     etas: Float[np.ndarray, " eta"], departures: Float[np.ndarray, "... eta"], tolerance: float
 ) -> Float[np.ndarray, ...]:
-    """First eta with a departure of the tolerance in size, linear between grid points; inf where there is none.
+    """The eta beyond which every departure has the tolerance's size, linear between grid points; inf if the last has not.
 
-    Where the smallest eta departs already it is that eta: eta* is not larger.
+    Beyond, not first: at the smallest steps flips are rare and the noise of a slope is largest. Where all depart it is
+    the smallest eta: eta* is not larger.
     """
     size = np.abs(departures)
-    beyond = size >= tolerance
-    first = np.where(beyond.any(axis=-1), beyond.argmax(axis=-1), 0)
-    before = np.maximum(first - 1, 0)
-    high, low = (np.take_along_axis(size, at[..., None], -1)[..., 0] for at in (first, before))
+    within = size < tolerance
+    last = size.shape[-1] - 1 - np.where(within.any(axis=-1), within[..., ::-1].argmax(axis=-1), size.shape[-1])
+    below, above = np.maximum(last, 0), np.clip(last + 1, 0, size.shape[-1] - 1)
+    low, high = (np.take_along_axis(size, at[..., None], -1)[..., 0] for at in (below, above))
     with np.errstate(divide="ignore", invalid="ignore"):
-        part = np.where(first > 0, (tolerance - low) / (high - low), 0.0)
-    at = etas[before] + (etas[first] - etas[before]) * part
-    return np.where(beyond.any(axis=-1), at, np.inf)
+        part = np.where(last >= 0, (tolerance - low) / (high - low), 0.0)
+    at = etas[below] + (etas[above] - etas[below]) * part
+    return np.where(within[..., -1], np.inf, at)
 
 
 def eta_star(

@@ -64,7 +64,7 @@ KIND = Kind(
         ],
     },
     tables=lambda study: ["first_step", "scaling", "fits"],
-    figures=lambda study: ["step_answer", "step_change", "step_eta", *(["step_gram"] if study.is_gram else [])],
+    figures=lambda study: ["step_gram"] if study.is_gram else ["step_answer", "step_change", "step_eta"],
     settings="step",
     axes=("eta", "eta_unit", "label"),
     coords=coords,

@@ -18,8 +18,10 @@ def test_crossing_is_linear_between_grid_points():
     assert crossing(ETAS, np.array([0.0, -0.02, -0.06, -0.2, 5.0]), 0.2) == pytest.approx(1.0)
 
 
-def test_crossing_takes_the_first_of_several():
-    assert crossing(ETAS, np.array([0.0, 0.2, 0.0, 0.2, 0.6]), 0.1) == pytest.approx(0.055)
+def test_crossing_takes_the_last_of_several():
+    """Noise of the smallest steps is no end of the linear regime."""
+    assert crossing(ETAS, np.array([0.3, 0.2, 0.0, 0.2, 0.6]), 0.1) == pytest.approx(0.65)
+    assert crossing(ETAS, np.array([0.3, 0.2, 0.0, 0.2, 0.05]), 0.1) == np.inf
 
 
 def test_no_crossing_is_beyond_the_grid():
