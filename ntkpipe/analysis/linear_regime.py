@@ -29,20 +29,19 @@ def departure(
 def crossing(
     etas: Float[np.ndarray, " eta"], departures: Float[np.ndarray, "... eta"], tolerance: float
 ) -> Float[np.ndarray, ...]:
-    """The eta beyond which every departure has the tolerance's size, linear between grid points; inf if the last has not.
+    """The eta beyond which all departures have the tolerance's size, linear between grid points; inf if there is none.
 
-    Beyond, not first: at the smallest steps flips are rare and the noise of a slope is largest. Where all depart it is
-    the smallest eta: eta* is not larger.
+    Beyond, not first, and to the side of the largest step: at the smallest steps flips are rare and the noise of a
+    slope is largest. Where all depart it is the smallest eta: eta* is not larger.
     """
-    size = np.abs(departures)
+    size = departures * np.sign(departures[..., -1:])
     within = size < tolerance
     last = size.shape[-1] - 1 - np.where(within.any(axis=-1), within[..., ::-1].argmax(axis=-1), size.shape[-1])
     below, above = np.maximum(last, 0), np.clip(last + 1, 0, size.shape[-1] - 1)
     low, high = (np.take_along_axis(size, at[..., None], -1)[..., 0] for at in (below, above))
     with np.errstate(divide="ignore", invalid="ignore"):
-        part = np.where(last >= 0, (tolerance - low) / (high - low), 0.0)
-    at = etas[below] + (etas[above] - etas[below]) * part
-    return np.where(within[..., -1], np.inf, at)
+        part = np.where((last >= 0) & (above > below), (tolerance - low) / (high - low), 0.0)
+    return np.where(within[..., -1], np.inf, etas[below] + (etas[above] - etas[below]) * part)
 
 
 def eta_star(

@@ -138,7 +138,7 @@ def step_gram(data: Data):
         axis.axhline(edge, color="black", linewidth=0.8)
         axis.axvline(edge, color="black", linewidth=0.8)
         axis.grid(False)
-        axis.set(xlabel="point x", title=f"width {int(row.width)}, depth {int(row.depth)}\n"
+        axis.set(xlabel="point x", title=f"{row.activation.item()}, width {int(row.width)}, depth {int(row.depth)}\n"
                  f"$\\eta$ = {float(row.eta):g}, label {row.label.item()}")  # fmt: skip
     axes[0][0].set_ylabel("point x'; batch before the line")
     figure.colorbar(picture, ax=axes[0], label=r"$E[\Delta K(x, x')]\;/\;\sqrt{E K_0(x,x)\,E K_0(x',x')}$")

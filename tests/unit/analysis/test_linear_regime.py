@@ -22,6 +22,7 @@ def test_crossing_takes_the_last_of_several():
     """Noise of the smallest steps is no end of the linear regime."""
     assert crossing(ETAS, np.array([0.3, 0.2, 0.0, 0.2, 0.6]), 0.1) == pytest.approx(0.65)
     assert crossing(ETAS, np.array([0.3, 0.2, 0.0, 0.2, 0.05]), 0.1) == np.inf
+    assert crossing(ETAS, np.array([0.3, 0.2, 0.0, -0.2, -0.6]), 0.1) == pytest.approx(0.65)
 
 
 def test_no_crossing_is_beyond_the_grid():
