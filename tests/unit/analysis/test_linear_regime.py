@@ -15,7 +15,7 @@ def test_departure_of_a_linear_step_is_zero():
 
 def test_crossing_is_linear_between_grid_points():
     assert crossing(ETAS, np.array([0.0, 0.02, 0.06, 0.2, 0.6]), 0.1) == pytest.approx(0.3 + 0.7 * 0.04 / 0.14)
-    assert crossing(ETAS, np.array([0.0, -0.02, -0.06, -0.2, 5.0]), 0.2) == pytest.approx(1.0)
+    assert crossing(ETAS, np.array([0.0, -0.02, -0.06, -0.2, -5.0]), 0.2) == pytest.approx(1.0)
 
 
 def test_crossing_takes_the_last_of_several():
