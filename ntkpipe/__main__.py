@@ -64,7 +64,13 @@ def sample(config_path: str, shards: tuple[str, ...]) -> None:
             os.utime(path)
             continue
         start = time.perf_counter()
-        files.write(path, kinds.load(study, "draw").draw(study, shard), attrs)
+        with files.scratch(path, attrs) as folder:  # kept where the job is killed, so that it goes on
+            resumes = (folder,) if kinds.of(study).resumes else ()
+            try:
+                arrays = kinds.load(study, "draw").draw(study, shard, *resumes)
+            except FloatingPointError as error:
+                raise UserError(f"studies.{study.name}: {shard.cell.said}: {error}") from None
+            files.write(path, arrays, attrs)
         progress.note_seconds(study, shard, time.perf_counter() - start)
     click.echo(progress.line(planned), err=True)
 

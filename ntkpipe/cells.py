@@ -75,9 +75,14 @@ class Cell:
         return f"depth{self.network.depth}-width{width}-{digest}"
 
     @property
+    def said(self) -> str:
+        """The cell in words, for errors."""
+        return ", ".join(f"{name} {value}" for name, value in self.coords.items() if name != "widths")
+
+    @property
     def task(self) -> catalogue.Task:
         """What the engine is asked to do."""
-        return catalogue.Task(self.network, self.n_inputs, self.precision, self.sampling, self.kind)
+        return catalogue.Task(self.network, self.n_inputs, self.precision, self.sampling, self.kind, self.settings)
 
     @property
     def sample(self) -> Callable[..., Any]:
@@ -103,8 +108,7 @@ def expand(name: str, study: StudyConfig, path: str) -> tuple[list[Cell], list[s
     ------
     ConfigError: duplicate cells, no cell at all, an engine that cannot do what is asked, a bad data file.
     """
-    x = inputs.points(study.inputs, study.seed, f"{path}.inputs")
-    (n_inputs, dim), text = x.shape, inputs.fingerprint(x, study.inputs.keep)
+    n_inputs, dim, text = _points(study, path)
     cells: list[Cell] = []
     notes: list[str] = []
     seen: dict[str, str] = {}
@@ -123,6 +127,14 @@ def expand(name: str, study: StudyConfig, path: str) -> tuple[list[Cell], list[s
     if not cells:
         raise ConfigError(f"{path}.grid", "a grid with at least one cell", "; ".join(notes))
     return cells, notes
+
+
+def _points(study: StudyConfig, path: str) -> tuple[int, int, str]:
+    """Number and dimension of the points, and a text that identifies them."""
+    if (own := kinds.of(study).points) is not None:
+        return own(study, path)
+    x = inputs.points(study.inputs, study.seed, f"{path}.inputs")
+    return (*x.shape, inputs.fingerprint(x, study.inputs.keep))
 
 
 def _product(

@@ -29,7 +29,7 @@ WORKERS = 2
 def run(study: Study) -> None:
     """Write ``sums.zarr`` and, where draws are kept, ``samples.zarr``; a cell's shards are read once for both."""
     kind, folder = kinds.of(study), Path(study.folder)
-    meanings = {"sums": kind.sums} | ({"samples": kind.draws} if study.keeps_draws else {})
+    meanings = ({"sums": kind.sums} if kind.sums else {}) | ({kind.collection: kind.draws} if study.keeps_draws else {})
     cells = [cell for cell in study.cells if cell.engine != "exact"]
     by_cell: dict[str, list[Shard]] = {}
     for shard in study.shards:
@@ -87,6 +87,9 @@ def _template(
     dataset = dataset.assign_coords({dim: (dim, values) for dim, values in coords.items() if dim in dataset.dims})
     if any(dim in dataset.dims for dim in ("input", "gram_block")):
         dataset["x"] = (("input", "coordinate"), study.points, {"long_name": "input points", "units": "1"})
+    if hasattr(room := kinds.load(study, "draw"), "constants"):
+        for name, (dims, values, long_name) in room.constants(study).items():
+            dataset[name] = (dims, values, labels.variable_attrs(long_name))
     return labels.label(study, dataset), chunks
 
 

@@ -95,7 +95,8 @@ def first_study(plan: Plan) -> str:
 
 def collected(study: Study) -> list[str]:
     """What collecting writes."""
-    names = ["sums"] * bool(study.shards) + ["samples"] * study.keeps_draws
+    kind = kinds.of(study)
+    names = ["sums"] * bool(study.shards and kind.sums) + [kind.collection] * study.keeps_draws
     return [f"{study.folder}/{name}.zarr" for name in names]
 
 

@@ -11,17 +11,18 @@ import shutil
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from ntkpipe import inputs
+from ntkpipe import inputs, kinds
 from ntkpipe.cells import Cell, expand
 from ntkpipe.config import Config, StudyConfig
 from ntkpipe.drawing import block_size
 from ntkpipe.engines import catalogue
 from ntkpipe.errors import ConfigError
-from ntkpipe.streams import QUANTUM, Stream
+from ntkpipe.streams import Stream
 
 SHARD_SECONDS = 30.0
 SHARD_BYTES = 64 * 2**20
@@ -95,6 +96,13 @@ class Study:
     def points(self) -> Float[np.ndarray, "k n0"]:
         """The points x on which kernels are evaluated."""
         return inputs.points(self.config.inputs, self.config.seed)
+
+    @property
+    def data(self) -> Any:
+        """Points and labels of a training study; see :class:`ntkpipe.data.Data`."""
+        from ntkpipe import data
+
+        return data.make(self.config.data, self.config.seed)
 
     def stream(self, cell: Cell) -> Stream:
         """The random stream of a cell: cells that differ in step size or label draw the same networks."""
@@ -177,7 +185,9 @@ def _check_disk(cells: list[Cell], study: StudyConfig, folder: str, path: str) -
 
 
 def bytes_per_draw(study: StudyConfig, n_inputs: int) -> int:
-    """Stored bytes of a draw: output, weight, and K as ``keep`` says."""
+    """Stored bytes of a draw: output, weight, and K as ``keep`` says; or what its kind says."""
+    if (own := kinds.of(study).stored) is not None:
+        return own(study)
     if study.keep == "moments":
         return 2
     entries = n_inputs**2 if study.keep == "full" and study.inputs.keep == "gram" else n_inputs
@@ -192,10 +202,11 @@ def _shard_bytes(shard: Shard) -> int:
 def _shards(cell: Cell, study: StudyConfig, folder: str) -> list[Shard]:
     if cell.engine == "exact":
         return []
-    per_quantum = QUANTUM * catalogue.seconds_per_draw(cell.engine, cell.task)
+    quantum = kinds.of(study).quantum
+    per_quantum = quantum * catalogue.seconds_per_draw(cell.engine, cell.task)
     by_time = SHARD_SECONDS / per_quantum
-    by_size = SHARD_BYTES / (QUANTUM * bytes_per_draw(study, cell.n_inputs))
-    step = QUANTUM * max(1, int(min(by_time, by_size)))
+    by_size = SHARD_BYTES / (quantum * bytes_per_draw(study, cell.n_inputs))
+    step = quantum * max(1, int(min(by_time, by_size)))
     bounds = [(first, min(first + step, cell.seeds)) for first in range(0, cell.seeds, step)]
     made = f"{study.keep}-block{block_size(cell.seeds)}-floor{study.tolerances.precision_floor!r}"
     stem = f"{folder}/shards/{cell.name}-{made}"  # all that the content depends on: a changed key is a missing file

@@ -6,9 +6,14 @@ never a NaN. No xarray and no dask here: a sampling job starts a second sooner w
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import shutil
 import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +80,16 @@ def write(path: str | Path, arrays: Arrays, attrs: dict[str, Any]) -> None:
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(temporary, path)
+
+
+@contextmanager
+def scratch(path: str | Path, attrs: dict[str, Any]) -> Iterator[Path]:
+    """A folder for what a long job has done so far, of this content alone; gone once its shard is written."""
+    shard, digest = Path(path), hashlib.sha256(json.dumps(attrs, sort_keys=True).encode()).hexdigest()[:16]
+    folder = shard.parent / f".{shard.name}.{digest}.part"
+    yield folder
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 def read(path: str | Path) -> tuple[Arrays, dict[str, Any]]:

@@ -48,8 +48,8 @@ class Stream:
         return key
 
 
-def quanta(start: int, stop: int) -> list[tuple[int, int]]:
-    """(quantum, draws) pairs that cover draws start..stop; start is a multiple of 1024."""
-    if start % QUANTUM:
-        raise ValueError(f"start must be a multiple of {QUANTUM}; it was {start}")
-    return [(first // QUANTUM, min(QUANTUM, stop - first)) for first in range(start, stop, QUANTUM)]
+def quanta(start: int, stop: int, size: int = QUANTUM) -> list[tuple[int, int]]:
+    """(quantum, draws) pairs that cover draws start..stop; start is a multiple of the quantum's size."""
+    if start % size:
+        raise ValueError(f"start must be a multiple of {size}; it was {start}")
+    return [(first // size, min(size, stop - first)) for first in range(start, stop, size)]

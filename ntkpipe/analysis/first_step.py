@@ -38,9 +38,17 @@ VARIABLES = {
     "delta_ntk_limit": ("double-scaling limit of delta_ntk_exact, without gate flips", SECTION),
     "linear_deviation_exact": ("exact standard deviation of eta dK/d eta over networks, gates held", SECTION),
     "linear_z": ("(linear_mean - delta_ntk_exact) over its exact standard error", SECTION),
-    **_with_ends("flip_mean", "E[DeltaK] - linear_mean: gate flips and higher orders in eta", SECTION, "flip"),
-    **_with_ends("flip_share", "flip_mean/E[DeltaK]", SECTION),
-    **_with_ends("flip_predicted", "first-order prediction of flip_mean by the jump sum", SECTION),
+    **_with_ends(
+        "rest_mean",
+        "E[DeltaK] - linear_mean: gate flips (kinked activations) and higher orders in eta",
+        SECTION,
+        "rest",
+    ),
+    **_with_ends("rest_share", "rest_mean/E[DeltaK]", SECTION),
+    **_with_ends("flip_predicted", "gate flips to first order in eta: the jump sum, sampled apart", SECTION),
+    **_with_ends(
+        "flip_share", "flip_predicted/(flip_predicted + delta_ntk_exact): share of flips as eta -> 0", SECTION
+    ),
     **_with_ends("delta_ntk_relative", "E[DeltaK]/E[K_0]", THEOREM),
     **_with_ends("delta_ntk_ratio_mean", "E[DeltaK/K_0 | K_0 > 0]", "", "delta_ntk_ratio"),
     **_with_ends(
@@ -92,7 +100,7 @@ def first_step(
     for name, source in (
         ("delta_ntk", "delta"),
         ("linear", "linear"),
-        ("flip", "flip"),
+        ("rest", "rest"),
         ("delta_ntk_eval", "delta_eval"),
     ):
         put(f"{name}_mean", mean(source), name)
@@ -106,9 +114,11 @@ def first_step(
     put("delta_ntk_relative", mean("delta", "ntk_0"))
     put("scaling_ratio", mean("delta", "ntk_0", -1 / (step.eta * published_order(network, norm_squared, step))))
     sign = -1.0 if row["delta_ntk_mean"] < 0 else 1.0  # the interval wants a positive denominator
-    put("flip_share", intervals.ratio(sign * column["flip"], sign * column["delta"], confidence))
+    put("rest_share", intervals.ratio(sign * column["rest"], sign * column["delta"], confidence))
     if np.isfinite(column["jump"]).all():
-        put("flip_predicted", mean("jump", scale=step.eta))
+        predicted = mean("jump", scale=step.eta)
+        put("flip_predicted", predicted)
+        put("flip_share", _share(predicted, row["delta_ntk_exact"]))
     if row["linear_deviation_exact"] > 0:
         row["linear_z"] = (row["linear_mean"] - row["delta_ntk_exact"]) / (row["linear_deviation_exact"] / np.sqrt(n))
     which = "delta" if np.isfinite(column["delta"]).all() else "linear"
@@ -116,6 +126,13 @@ def first_step(
     row["ess"] = column[which].sum() ** 2 / squares if squares > 0 else 0.0
     row["undersampled"] = int(not _resolved(network, norm_squared, column, which, tolerances))
     return row
+
+
+def _share(flips: intervals.Estimate, exact: float) -> intervals.Estimate:
+    """flips/(flips + exact) of negative numbers; it grows with the size of the flips. NaN where a sign is open."""
+    if not (exact < 0 and flips.high < 0):
+        return intervals.NOTHING
+    return intervals.Estimate(*(part / (part + exact) for part in (flips.value, flips.high, flips.low)))
 
 
 def published_order(network: Network, norm_squared: float, step: StepConfig) -> float:
@@ -147,16 +164,13 @@ def _theory(row: dict[str, Any], network: Network, norm_squared: float, step: St
 def _resolved(network: Network, norm_squared: float, column, which: str, tolerances: TolerancesConfig) -> bool:
     """Whether Student's t is to be trusted for E[DeltaK], whose tail at small eta is that of K^2.
 
-    By the exact relative standard error of E[K^2] where the law is solvable: a flag read off the sample alone would
-    pick the samples that missed the tail. A finite step has a heavier tail yet, and some networks no exact law: the
-    blocks that hold the squares of DeltaK must be many in any case.
+    By the exact relative standard error of E[K^2] where the law is solvable: a flag read off the sample would
+    pick the samples that missed the tail. Else by the number of blocks that hold the squares of DeltaK.
     """
-    n = column["count"].sum()
     if np.isfinite(norm_squared) and exact.refuse(network) is None:
         logs = exact.log_moments(network, norm_squared, 4)
         relative_variance = np.exp(min(logs[3] - 2 * logs[1], 700.0)) - 1
-        if not np.sqrt(max(relative_variance, 0.0) / n) <= tolerances.step_relative_error:
-            return False
+        return bool(np.sqrt(max(relative_variance, 0.0) / column["count"].sum()) <= tolerances.step_relative_error)
     squares = intervals.coarsen(column[f"{which}_square"][:, None])[:, 0]
     if not squares.sum() > 0:
         return True

@@ -31,6 +31,8 @@ class Fit(NamedTuple):
     beta_min: float
     beta_max: float
     n_cells: int
+    reference_low: float = np.nan
+    reference_high: float = np.nan
 
 
 METHODS = {

@@ -42,7 +42,15 @@ def first_error(
         case "too_short":
             return ConfigError(path, f"a list of at least {context['min_length']}", was)
         case kind:
-            return ConfigError(path, _must(kind, context, first["msg"]), was)
+            return ConfigError(path, _must(kind, context, first["msg"]) + _yaml_hint(was), was)
+
+
+def _yaml_hint(was: Any) -> str:
+    """YAML 1.1 reads 1e-3 as text: a number with an exponent needs a point, and a sign after the e."""
+    try:
+        return f" (in YAML {float(was):.1e})" if isinstance(was, str) else ""
+    except ValueError:
+        return ""
 
 
 def _must(kind: str, context: dict[str, Any], message: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ntkpipe.config.data import DataConfig
 from ntkpipe.config.models import (
     ExecutionConfig,
     FitsConfig,
@@ -15,6 +16,7 @@ from ntkpipe.config.models import (
     TolerancesConfig,
 )
 from ntkpipe.config.study import Config, StudyConfig
+from ntkpipe.config.train import RegimesConfig, TrainConfig
 
 SECTIONS: dict[str, type[Model]] = {
     "": Config,
@@ -23,6 +25,9 @@ SECTIONS: dict[str, type[Model]] = {
     "studies.<name>.network": NetworkConfig,
     "studies.<name>.inputs": InputsConfig,
     "studies.<name>.step": StepConfig,
+    "studies.<name>.data": DataConfig,
+    "studies.<name>.train": TrainConfig,
+    "studies.<name>.regimes": RegimesConfig,
     "studies.<name>.tolerances": TolerancesConfig,
     "studies.<name>.fits": FitsConfig,
     "execution": ExecutionConfig,

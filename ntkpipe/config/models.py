@@ -89,7 +89,7 @@ class GridConfig(Model):
     sampling: axis(Literal["plain", "guided"]) | None = None
     """values of sampling"""
     eta: axis(Positive) | None = None
-    """values of step.eta (first_step)"""
+    """values of step.eta (first_step) or train.eta (trajectory)"""
     eta_unit: axis(Literal[ETA_UNITS]) | None = None
     """values of step.eta_unit (first_step)"""
     label: axis(Label) | None = None
@@ -179,7 +179,7 @@ class FitsConfig(Model):
     """smallest beta that a fit uses"""
     beta_max: Positive = 1.0
     """largest beta that a fit uses"""
-    linear_tolerance: Positive = 0.1
+    linear_tolerance: Positive = 0.2
     """first_step: the linear regime ends at eta*, where the slope E[DeltaK]/eta departs by this share"""
 
     @model_validator(mode="after")

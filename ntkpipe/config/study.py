@@ -7,6 +7,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from ntkpipe import kinds
+from ntkpipe.config.data import DataConfig
 from ntkpipe.config.models import (
     ENGINES,
     Count,
@@ -20,6 +21,7 @@ from ntkpipe.config.models import (
     TolerancesConfig,
     axis,
 )
+from ntkpipe.config.train import RegimesConfig, TrainConfig
 
 
 class StudyConfig(Model):
@@ -27,7 +29,7 @@ class StudyConfig(Model):
 
     kind: Literal[kinds.NAMES]
     """initialization: moments and Gram statistics of the kernel at initialization;
-    first_step: how one gradient step moves the kernel"""
+    first_step: how one gradient step moves the kernel; trajectory: training, K_t = K_0 + DeltaK_t"""
     grid: axis(GridConfig)
     """a grid, or a list of grids whose cells are put together"""
     seeds: Count
@@ -48,6 +50,12 @@ class StudyConfig(Model):
     """full: every draw of K; spectra: eigenvalues of Gram matrices instead of entries; moments: sums only"""
     step: StepConfig | None = None
     """the gradient step; only with kind first_step"""
+    data: DataConfig | None = None
+    """points and labels to train on; only with kind trajectory, which needs it"""
+    train: TrainConfig | None = None
+    """how networks are trained; only with kind trajectory"""
+    regimes: RegimesConfig | None = None
+    """how trajectories are read; only with kind trajectory"""
     tolerances: TolerancesConfig = TolerancesConfig()
     fits: FitsConfig = FitsConfig()
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 from ntkpipe.networks import Network
 
@@ -33,6 +34,7 @@ class Task:
     precision: str
     sampling: str
     kind: str = "initialization"
+    settings: Any = None
 
 
 def sampler_name(engine: str, sampling: str, kind: str = "initialization") -> str:
@@ -49,13 +51,15 @@ def load(engine: str, sampling: str, kind: str = "initialization") -> ModuleType
 
 def code(engine: str, sampling: str, kind: str) -> tuple[str, ...]:
     """The modules whose code the numbers of a shard depend on."""
+    if kind == "trajectory":
+        return ("ntkpipe.kinds.trajectory.draw",)
     return f"ntkpipe.engines.{sampler_name(engine, sampling, kind)}", f"ntkpipe.kinds.{kind}.draw"
 
 
 def choose(task: Task) -> str:
     """``engine: auto``: the cheapest engine that draws the law that is asked for."""
-    if task.kind == "first_step":
-        return "matrix_free"
+    if task.kind != "initialization":
+        return "matrix_free" if task.kind == "first_step" else "dense"
     return "scalar" if refuse("scalar", task) is None else "matrix_free"
 
 
@@ -67,6 +71,11 @@ def refuse(engine: str, task: Task) -> tuple[str, str, object] | None:
             return "sampling", "plain where kind is 'first_step'", task.sampling
         if task.precision != "float64":
             return "precision", "float64 where kind is 'first_step'", task.precision
+    if task.kind == "trajectory":
+        if engine != "dense":
+            return "engine", "dense (or auto) where kind is 'trajectory'", engine
+        if task.sampling != "plain" or task.precision != "float64":
+            return "sampling", "plain, in float64, where kind is 'trajectory'", f"{task.sampling} in {task.precision}"
     if net.readout == "frozen" and not net.depth:
         return "network.readout", "trained where there is no hidden layer (nothing else is trained)", net.readout
     if task.sampling == "guided" and engine != "scalar":
@@ -92,6 +101,11 @@ def refuse(engine: str, task: Task) -> tuple[str, str, object] | None:
 def seconds_per_draw(engine: str, task: Task) -> float:
     """Cost model, measured on one 2 GHz-class core; it plans jobs and decides no result."""
     net, k = task.network, task.n_inputs
+    if task.kind == "trajectory":
+        train = task.settings
+        flops = 6 * k * net.n_parameters * train.steps * (4 if train.method == "flow" else 1)
+        snapshots = len(train.snapshot_steps) * (4 * k * net.n_parameters + 4 * k * k * sum(net.fan_in)) * 2
+        return 1e-2 + (flops + snapshots) / 2e9 + train.steps * (net.depth + 1) * 4e-6
     if task.kind == "first_step":
         if engine == "dense":
             return 2e-4 + net.n_parameters * 12e-8
@@ -118,6 +132,8 @@ def seconds_to_start(engine: str) -> float:
 def bytes_needed(engine: str, task: Task) -> int:
     """Peak memory of a sampling job beyond the interpreter, by the engines' batch sizes."""
     net, k = task.network, task.n_inputs
+    if task.kind == "trajectory":
+        return 8 * (8 * 12 * net.n_parameters + 16 * k * k * (net.depth + 4) + 16 * k * sum(net.fan_in))
     if task.kind == "first_step":
         if engine in ("exact", "scalar"):
             return 16 * MiB

@@ -122,10 +122,13 @@ def forward(params, x: Float[Array, "k n0"], network: Network) -> Float[Array, "
     return (w[0] @ h + b[0])[0]
 
 
-def ntk_and_output(params, x: Float[Array, "k n0"], network: Network, gram: bool = True):
-    """(K, f) of one network by the layer-wise identity; K is (k, k), or (k,) if not ``gram``."""
+def ntk_and_output(params, x: Float[Array, "k n0"], network: Network, gram: bool = True, columns: int | None = None):
+    """(K, f) of one network by the layer-wise identity.
+
+    K is (k, k); with ``columns`` the first of its columns, (k, columns); (k,) if not ``gram``.
+    """
     act = jax_activation(network.activation, network.negative_slope)
-    products = (lambda c: c.T @ c) if gram else (lambda c: jnp.sum(c * c, axis=0))
+    products = (lambda c: c.T @ c[:, :columns]) if gram else (lambda c: jnp.sum(c * c, axis=0))
     bounds = runs(network)
 
     def up(h, wb):

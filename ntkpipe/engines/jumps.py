@@ -31,8 +31,14 @@ UNITS = 4
 
 
 def applies(network: Network) -> bool:
-    """Whether the network has kinks and its z_i = 0 can be conditioned on."""
-    return network.activation in ("relu", "leaky_relu") and network.bias_init != "normal" and network.depth > 0
+    """Whether the network has kinks, its z_i = 0 can be conditioned on, and the sum has a finite mean.
+
+    With trained biases it has none in the end: where a single unit of a layer is active (probability n 2^-n), z = 0 of
+    a unit above takes all of zeta away but the biases' part, against a density of order 1/|h|. From width 16 on no
+    run will meet that.
+    """
+    kinked = network.activation in ("relu", "leaky_relu") and network.bias_init != "normal" and network.depth > 0
+    return kinked and (network.bias_init == "none" or min(network.widths[:-1], default=16) >= 16)
 
 
 def sample(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import wrap
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -30,7 +31,7 @@ class NothingToDraw(Exception):
 def blank(name: str, reason: str) -> Figure:
     """A figure that says why it shows nothing."""
     figure = plt.figure(figsize=(5.0, 1.2))
-    figure.text(0.5, 0.5, f"{name}: {reason}", ha="center", va="center")
+    figure.text(0.5, 0.5, "\n".join(wrap(f"{name}: {reason}", 60)), ha="center", va="center")
     return figure
 
 

@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
+from ntkpipe.streams import QUANTUM
+
 NAMES = ("initialization", "first_step")
 
 Meaning = dict[str, tuple[str, str]]
@@ -32,12 +34,16 @@ class Kind:
     """What the rooms that serve all kinds ask of one.
 
     statistics, histograms: labels of the sums and histograms of a block of draws;
-    draws, sums: variables of ``samples.zarr`` and ``sums.zarr``;
+    draws, sums: variables of ``<collection>.zarr`` and ``sums.zarr`` (no such dataset where there are none);
+    quantum: draws that share a stream; resumes: whether ``draw`` takes a scratch folder, to go on after a kill;
     columns: table -> the columns of its short form;
     tables, figures: planned study -> names of the datasets of its analysis (each a table), and of its figures;
-    settings: key of a study that holds settings of this kind alone; axes: those of them that a grid may vary;
+    settings: key of a study that holds what a cell's draws depend on, of this kind alone; own: further keys of its own;
+    axes: settings that a grid may vary;
     coords: settings -> coordinates of a cell; long_names: of its own coordinates;
-    check: raises ValueError where the config of a study does not fit.
+    check: raises ValueError where the config of a study does not fit;
+    points: config of a study, path of its key -> (number of points, their dimension, text that identifies them), where
+    they are not those of ``inputs``; stored: config of a study -> bytes kept of a draw, where it is not outputs and K.
     """
 
     name: str
@@ -48,11 +54,22 @@ class Kind:
     tables: Callable[[Any], list[str]]
     figures: Callable[[Any], list[str]]
     histograms: tuple[str, ...] = ()
+    collection: str = "samples"
+    quantum: int = QUANTUM
+    resumes: bool = False
     settings: str | None = None
+    own: tuple[str, ...] = ()
     axes: tuple[str, ...] = ()
     long_names: dict[str, str] = field(default_factory=dict)
     coords: Callable[[Any], dict[str, Any]] = field(default=lambda settings: {})
     check: Callable[[Any], None] = field(default=lambda config: None)
+    points: Callable[[Any, str], tuple[int, int, str]] | None = None
+    stored: Callable[[Any], int] | None = None
+
+    @property
+    def sections(self) -> tuple[str, ...]:
+        """Keys of a study that only this kind has."""
+        return (*filter(None, [self.settings]), *self.own)
 
 
 def of(what: Any) -> Kind:
@@ -80,9 +97,14 @@ def refuse_foreign(config: Any) -> None:
     """
     mine = of(config)
     for name in NAMES:
-        other = of(name)
-        if other.settings not in (None, mine.settings) and getattr(config, other.settings) is not None:
-            raise ValueError(f"without {other.settings} unless kind is {name!r}; it had {other.settings}")
-        axes = [axis for axis in other.axes if axis not in mine.axes]
-        if any(getattr(grid, axis) is not None for grid in config.grid for axis in axes):
-            raise ValueError(f"without grid axes {' and '.join(axes)} unless kind is {name!r}; it had one")
+        for key in of(name).sections:
+            if key not in mine.sections and getattr(config, key) is not None:
+                raise ValueError(f"without {key} unless kind is {_those_with('sections', key)}; it had {key}")
+    for grid in config.grid:
+        for axis in sorted({axis for name in NAMES for axis in of(name).axes} - set(mine.axes)):
+            if getattr(grid, axis) is not None:
+                raise ValueError(f"without grid axis {axis} unless kind is {_those_with('axes', axis)}; it had {axis}")
+
+
+def _those_with(what: str, name: str) -> str:
+    return " or ".join(repr(kind) for kind in NAMES if name in getattr(of(kind), what))

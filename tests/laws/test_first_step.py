@@ -192,13 +192,15 @@ def test_kinked_step_is_derivative_plus_jump_sum(settings, label):
     The next order in eta is about eta times the kernel (2 % in the ntk parametrization), below the standard errors.
     """
     network, x = Network(4, **settings), inputs(1, 4)
+    many = network.widths == (16,) * 3 and (label == 1.0 or network.bias_init == "zero")  # three sharp cases
     eta = 0.02 if network.parametrization == "ntk" else 0.001  # there the kernel is some 30 times larger
-    draws = draw(step_matrix_free, network, x, label, [eta], 5, quanta=32)
+    draws = draw(step_matrix_free, network, x, label, [eta], 5, quanta=128 if many else 32)
     flips = (draws.ntk_1[:, 0, 0, 0] - draws.ntk_0[:, 0, 0]) / draws.eta[:, 0] - draws.derivative[:, 0, 0]
     predicted = np.concatenate([jumps.sample(network, x, np.full(1024, label), Stream(6, "law"), q) for q in range(64)])
     errors = [part.std() / np.sqrt(len(part)) for part in (flips, predicted)]
     assert abs(flips.mean() - predicted.mean()) < 4 * np.hypot(*errors)
     assert predicted.mean() < -4 * errors[1]
+    assert not many or 4 * np.hypot(*errors) < 0.25 * abs(predicted.mean())
 
 
 def test_one_hidden_layer_jump_sum_closed_form():

@@ -28,6 +28,14 @@ def check(config: Any) -> None:
         raise ValueError("given inputs.keep: gram where kind is 'first_step'; it was 'diagonal'")
 
 
+def figures(study: Any) -> list[str]:
+    """Of Gram matrices their change; of one point the answer, and step sizes where there are several."""
+    if study.is_gram:
+        return ["step_gram"]
+    several = len({cell.settings.eta for cell in study.cells}) > 1
+    return ["step_answer", "step_change", *(["step_eta"] if several else [])]
+
+
 KIND = Kind(
     name="first_step",
     statistics=STATISTICS,
@@ -49,22 +57,22 @@ KIND = Kind(
         "first_step": [
             "depth", "width", "beta", "eta", "eta_unit", "label", "bias_init", "engine", "n_samples", "ntk_mean",
             "delta_ntk_mean", "delta_ntk_low", "delta_ntk_high", "linear_mean", "delta_ntk_exact", "linear_z",
-            "flip_mean", "flip_low", "flip_high", "flip_predicted", "delta_ntk_relative", "delta_ntk_ratio_mean",
+            "rest_mean", "rest_low", "rest_high", "flip_predicted", "delta_ntk_relative", "delta_ntk_ratio_mean",
             "flipped_fraction", "undersampled",
         ],
         "scaling": [
             "depth", "width", "beta", "label", "eta_unit", "eta", "scaling_ratio_exact", "scaling_ratio_limit",
             "scaling_ratio", "scaling_ratio_low", "scaling_ratio_high", "flip_share", "flip_share_low",
-            "flip_share_high", "holds", "eta_star", "eta_star_low", "eta_star_high", "eta_star_critical",
+            "flip_share_high", "within_two", "eta_star", "eta_star_low", "eta_star_high", "eta_star_critical",
             "flipped_at_eta_star", "undersampled",
         ],
         "fits": [
             "quantity", "method", "width", "depth", "eta", "label", "bias_init", "estimate", "low", "high",
-            "reference", "limit", "beta_min", "beta_max", "n_cells",
+            "reference", "reference_low", "reference_high", "limit", "beta_min", "beta_max", "n_cells",
         ],
     },
     tables=lambda study: ["first_step", "scaling", "fits"],
-    figures=lambda study: ["step_gram"] if study.is_gram else ["step_answer", "step_change", "step_eta"],
+    figures=figures,
     settings="step",
     axes=("eta", "eta_unit", "label"),
     coords=coords,

@@ -22,7 +22,7 @@ from ntkpipe.theory.first_step import hanin_nica_ratio_limit
 GROUP = ("eta", "eta_unit", "label", *SETTINGS, "engine")
 
 METHODS = {
-    "prefactor": "log(-dE[K]/d eta / E[K] / (d beta |x|^2/n_0)) = a + c beta at one width, gates held; 5 to order",
+    "prefactor": "log(-size/(eta E[K] d beta |x|^2/n_0)) = a + c beta at one width; 5 by the order of the theorem",
     "width_exponent": "log of the size against log width: over E[K] at one depth; flips over derivative at one beta",
     "equal_width": "width at which flips equal the derivative, on the line of width_exponent at one beta",
 }
@@ -64,13 +64,14 @@ def dataset(study: Study, sums: xr.Dataset | None, x: np.ndarray) -> xr.Dataset:
 
 def fits_dataset(study: Study, table: xr.Dataset, x: np.ndarray) -> xr.Dataset:
     """The ``fits`` dataset: scaling of the derivative with beta, of derivative and flips with width."""
-    frame = table.to_dataframe().reset_index(drop=True)
+    frame = scaling.rows_of(table)
     frame = frame[(frame.width > 0) & (frame.depth > 0)]
-    n_0, norm = x.shape[1], float(np.sum(x[0] ** 2))
+    order = frame.eta * frame.depth * frame.beta * float(np.sum(x[0] ** 2)) / x.shape[1]
+    frame = frame.assign(order=order, ntk=frame.ntk_mean_exact.fillna(frame.ntk_mean))
     rows = []
     for group, part in frame.groupby(list(GROUP), sort=True):
         head = dict(zip(GROUP, group, strict=True))
-        rows += [head | {"width": w, "depth": 0} | f._asdict() for w, f in _beta_fits(study, part, norm, n_0)]
+        rows += [head | {"width": w, "depth": 0} | f._asdict() for w, f in _beta_fits(study, part)]
         rows += [head | {"width": 0, "depth": d} | f._asdict() for d, f in _width_fits(part)]
         rows += [head | {"width": 0, "depth": 0} | f._asdict() for f in _balance_fits(part)]
     result = pd.DataFrame(rows, columns=[*GROUP, "width", "depth", *Fit._fields])
@@ -78,7 +79,9 @@ def fits_dataset(study: Study, table: xr.Dataset, x: np.ndarray) -> xr.Dataset:
         "estimate": "c in exp(c beta), exponent of the width, or a width",
         "low": "lower end of the interval",
         "high": "upper end of the interval",
-        "reference": "the same functional of the exact (or, for flips, predicted) values",
+        "reference": "the same functional of the exact values (of a whole step: derivative plus jump sum)",
+        "reference_low": "lower end of the interval of reference, where it is sampled",
+        "reference_high": "upper end of the interval of reference, where it is sampled",
         "limit": "the same functional of the double-scaling limit",
         "beta_min": "smallest beta used",
         "beta_max": "largest beta used",
@@ -97,78 +100,84 @@ def fits_dataset(study: Study, table: xr.Dataset, x: np.ndarray) -> xr.Dataset:
     return fits
 
 
-def _beta_fits(study: Study, part: pd.DataFrame, norm: float, n_0: int):
-    """c of exp(c beta) in the derivative over d beta |x|^2/n_0, at each width."""
+QUANTITIES = {"derivative": "linear", "whole step": "delta_ntk", "flips": "flip_predicted"}
+
+
+def _beta_fits(study: Study, part: pd.DataFrame):
+    """c of exp(c beta) in derivative, whole step and flips over d beta |x|^2/n_0, at each width."""
     low, high = study.config.fits.beta_min, study.config.fits.beta_max
     trusted = part[(part.undersampled == 0) & (part.beta >= low - 1e-12) & (part.beta <= high + 1e-12)]
     for width, curve in trusted.groupby("width"):
         if curve.beta.nunique() < 3:
             continue
-        curve = curve.sort_values("beta")
-        scale = curve.eta * curve.ntk_mean * curve.depth * curve.beta * norm / n_0
-        logs = _log_sizes(curve, "linear", scale)
-        if logs is None:
-            continue
-        a, beta = slope_coefficients(curve.beta.to_numpy(), free_prefactor=True), curve.beta.to_numpy()
-        estimate = linear_combination(a, logs)
-        exact_scale = curve.eta * curve.ntk_mean_exact * curve.depth * curve.beta * norm / n_0
-        reference = float(a @ np.log(-curve.delta_ntk_exact / exact_scale))
-        limit = (
-            float(a @ (np.log(hanin_nica_ratio_limit(beta)) + 5 * beta))
-            if curve.delta_ntk_limit.notna().all()
-            else np.nan
-        )
-        yield width, Fit("derivative", "prefactor", *estimate, reference, limit, beta.min(), beta.max(), len(curve))
+        beta = curve.beta.to_numpy()
+        a = slope_coefficients(beta, free_prefactor=True)
+        for quantity in QUANTITIES:
+            limit = np.nan
+            if quantity == "derivative" and curve.delta_ntk_limit.notna().all():
+                limit = float(a @ (np.log(hanin_nica_ratio_limit(beta)) + 5 * beta))
+            fit = _fit(quantity, "prefactor", a, curve, curve.order * curve.ntk, limit)
+            if fit is not None:
+                yield width, fit
 
 
 def _width_fits(part: pd.DataFrame):
-    """Exponents of the width in derivative and flip part over E[K], at each depth."""
-    for depth, curve in part[part.undersampled == 0].groupby("depth"):
+    """Exponents of the width in derivative, whole step and flips over E[K], at each depth."""
+    for depth, curve in part[(part.undersampled == 0) & (part.engine != "exact")].groupby("depth"):
         if curve.width.nunique() < 2:
             continue
         a = slope_coefficients(np.log(curve.width.to_numpy(float)), free_prefactor=True)
-        for quantity, exact in (("linear", "delta_ntk_exact"), ("flip", "flip_predicted")):
-            logs = _log_sizes(curve, quantity, curve.ntk_mean)
-            if logs is None:
-                continue
-            known = -curve[exact] / curve.ntk_mean_exact
-            sharp = exact != "flip_predicted" or _sharp(curve)
-            reference = float(a @ np.log(known)) if sharp and (known > 0).all() else np.nan
-            name = {"linear": "derivative", "flip": "flip part"}[quantity]
-            yield depth, Fit(
-                name, "width_exponent", *linear_combination(a, logs), reference, np.nan,
-                curve.beta.min(), curve.beta.max(), len(curve),
-            )  # fmt: skip
+        for quantity in QUANTITIES:
+            fit = _fit(quantity, "width_exponent", a, curve, curve.ntk)
+            if fit is not None:
+                yield depth, fit
 
 
 def _balance_fits(part: pd.DataFrame):
     """At each beta: exponent of the width in flips over derivative, and the width at which they are equal."""
-    for beta, curve in part[(part.undersampled == 0) & part.delta_ntk_exact.notna()].groupby("beta"):
+    for beta, curve in part[(part.undersampled == 0) & (part.delta_ntk_exact < 0)].groupby("beta"):
         if curve.width.nunique() < 2:
             continue
-        logs = _log_sizes(curve, "flip", -curve.delta_ntk_exact)
+        logs = _logs(curve, "flip_predicted", -curve.delta_ntk_exact)
         if logs is None:
             continue
         widths = curve.width.to_numpy(float)
         a = slope_coefficients(np.log(widths), free_prefactor=True)
-        balance = curve.flip_predicted / curve.delta_ntk_exact
-        known = _sharp(curve) and (balance > 0).all()
-        exact = [Estimate(y, y, y) for y in np.log(balance)] if known else None
-        reference = (float(a @ np.log(balance)), equal_width(widths, exact).value) if known else (np.nan, np.nan)
-        ends = (beta, beta, len(curve))
-        name = "flips over derivative"
-        yield Fit(name, "width_exponent", *linear_combination(a, logs), reference[0], np.nan, *ends)
-        yield Fit(name, "equal_width", *equal_width(widths, logs), reference[1], np.nan, *ends)
+        ends = (np.nan, np.nan, beta, beta, len(curve))
+        yield Fit("flips over derivative", "width_exponent", *linear_combination(a, logs), *ends)
+        yield Fit("flips over derivative", "equal_width", *equal_width(widths, logs), *ends)
 
 
-def _sharp(curve: pd.DataFrame) -> bool:
-    """Whether the sampled prediction of the flips is known within a half everywhere."""
-    return bool((curve.flip_predicted_high - curve.flip_predicted_low < curve.flip_predicted.abs()).all())
-
-
-def _log_sizes(curve: pd.DataFrame, quantity: str, scale: pd.Series) -> list[Estimate] | None:
-    """log of -quantity/scale with intervals; None where an interval reaches 0."""
-    value, low, high = (-curve[f"{quantity}_{end}"] / scale for end in ("mean", "high", "low"))
-    if not (low > 0).all():
+def _fit(quantity: str, method: str, a: np.ndarray, curve: pd.DataFrame, scale: pd.Series, limit=np.nan) -> Fit | None:
+    """sum a_i log(-size_i/scale_i) with the same of what theory says of the sizes; None where a size is open."""
+    logs = _logs(curve, QUANTITIES[quantity], scale)
+    if logs is None:
         return None
-    return [Estimate(*map(float, row)) for row in np.log(np.stack([value, low, high], axis=1))]
+    reference = Estimate(np.nan, np.nan, np.nan)
+    if quantity == "derivative" and (curve.delta_ntk_exact < 0).all():
+        reference = reference._replace(value=float(a @ np.log(-curve.delta_ntk_exact / scale)))
+    if quantity == "whole step":
+        ends = [curve[f"flip_predicted{end}"] + curve.delta_ntk_exact for end in ("", "_low", "_high")]
+        known = _log_estimates(*ends, scale)
+        reference = reference if known is None else linear_combination(a, known)
+    value, low, high = reference
+    ends = (float(curve.beta.min()), float(curve.beta.max()), len(curve), low, high)
+    return Fit(quantity, method, *linear_combination(a, logs), value, limit, *ends)
+
+
+def _logs(curve: pd.DataFrame, name: str, scale: pd.Series) -> list[Estimate] | None:
+    """log(-size/scale) with intervals; of exact cells the exact derivative stands for the estimate."""
+    if name == "linear" and (curve.engine == "exact").all():
+        return _log_estimates(*[curve.delta_ntk_exact] * 3, scale)
+    mean = name if name == "flip_predicted" else f"{name}_mean"
+    return _log_estimates(*(curve[column] for column in (mean, f"{name}_low", f"{name}_high")), scale)
+
+
+def _log_estimates(value: pd.Series, low: pd.Series, high: pd.Series, scale: pd.Series) -> list[Estimate] | None:
+    """log of -value/scale; None where an interval reaches 0."""
+    if not (high < 0).all():
+        return None
+    return [
+        Estimate(*map(float, row))
+        for row in np.log(np.stack([-value, -high, -low], axis=1) / scale.to_numpy()[:, None])
+    ]

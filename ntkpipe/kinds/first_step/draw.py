@@ -106,7 +106,7 @@ def reduce_draws(
             (draws.ntk_0, evaluation),
         )
     )
-    flip = change - first
+    rest = change - first
     alive = ntk_0 > 0
     size, moved = (np.linalg.norm(gram[:, train, train], axis=(1, 2)) for gram in (draws.ntk_0, delta))
     columns = {
@@ -117,8 +117,8 @@ def reduce_draws(
         "delta_square": change**2,
         "linear": first,
         "linear_square": first**2,
-        "flip": flip,
-        "flip_square": flip**2,
+        "rest": rest,
+        "rest_square": rest**2,
         "ratio": np.divide(change, ntk_0, out=np.zeros_like(change), where=alive),
         "alive": alive.astype(float),
         "flipped": draws.flipped[:, 0],

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from ntkpipe.figures import style
 from ntkpipe.figures.style import Data
-from ntkpipe.kinds.first_step.figures_answer import base_curve, cells_of, errors, resolved, step_answer
+from ntkpipe.kinds.first_step.figures_answer import base_curve, cells_of, errors, points, resolved, step_answer
 from ntkpipe.networks import SETTINGS
 
 
@@ -30,7 +30,7 @@ def step_change(data: Data):
     panels = (
         ("delta_ntk", "whole step", None),
         ("linear", "derivative, gates held", "delta_ntk_exact"),
-        ("flip", "gate flips (and higher orders)", "flip_predicted"),
+        ("rest", "the rest: gate flips, higher orders", "flip_predicted"),
     )
     for axis, (name, title, exact) in zip(axes, panels, strict=True):
         for width, curve in frame.groupby("width"):
@@ -59,7 +59,7 @@ def step_change(data: Data):
         axis.set(yscale="log", xlabel=r"$\beta$ = depth/width", title=title)
         style.readable_log(axis.yaxis)
     axes[0].set_ylabel(r"$-E[\Delta K]\,/\,(\eta\,E[K_0])$")
-    lines = [Line2D([], [], color="0.3", linewidth=1, label="exact (derivative),\npredicted jump sum (flips)")]
+    lines = [Line2D([], [], color="0.3", linewidth=1, label="exact (derivative),\njump sum (flips)")]
     if (frame.undersampled == 1).any():
         lines.append(
             Line2D(
@@ -72,7 +72,7 @@ def step_change(data: Data):
 
 
 def step_eta(data: Data):
-    """E[DeltaK]/E[K_0] over eta and the fraction of gates flipped against eta: where the linear regime ends."""
+    """Slope of a step and fraction of sign changes against its size, a row for each unit of eta."""
     frame = cells_of(data)
     frame = frame[frame.delta_ntk_mean.notna()]
     if frame.empty:
@@ -80,41 +80,42 @@ def step_eta(data: Data):
     base = base_curve(frame).iloc[0]
     for name in (*(name for name in SETTINGS if name != "bias_init"), "engine"):  # one setting
         frame = frame[frame[name] == base[name]]
-    cells = frame.groupby(["eta_unit", "width", "depth", "label", "bias_init"]).eta.nunique()
-    chosen = cells[cells > 1].index
+    keys = ["eta_unit", "width", "depth", "label", "bias_init"]
+    counts = frame.groupby(keys).eta.nunique()
+    chosen = counts[counts > 1].index
     if not len(chosen):
-        chosen = cells.index[:1]
-    colours = dict(zip(chosen, sns.color_palette("deep", max(len(chosen), 1)), strict=False))
-    figure, axes = plt.subplots(1, 2, figsize=(9.4, 3.6))
-    for key, colour in colours.items():
-        unit, width, depth, name, bias = key
-        curve = frame[
-            (frame.eta_unit == unit) & (frame.width == width) & (frame.depth == depth)
-            & (frame.label == name) & (frame.bias_init == bias)
-        ].sort_values("eta")  # fmt: skip
-        value, low, high = (
-            -curve[c] / (curve.eta * curve.ntk_mean) for c in ("delta_ntk_mean", "delta_ntk_high", "delta_ntk_low")
-        )
-        axes[0].errorbar(
-            curve.eta, value, yerr=errors(value, low, high), fmt="o-", color=colour, markersize=4, linewidth=0.9
-        )
-        first = -(curve.linear_mean + curve.flip_predicted) / (curve.eta * curve.ntk_mean)
-        known = resolved(curve, "flip_predicted")
-        axes[0].plot(curve.eta[known], first[known], "--", color=colour, linewidth=0.9)
-        axes[1].plot(curve.eta, curve.flipped_fraction, "o-", color=colour, markersize=4, linewidth=0.9)
-    for axis in axes:
-        axis.set(xscale="log", xlabel=r"step size $\eta$")
-    axes[0].set_ylabel(r"$-E[\Delta K]\,/\,(\eta\,E[K_0])$")
-    axes[0].axhline(0, color="0.6", linewidth=0.8)
-    axes[1].set_ylabel("fraction of gates flipped")
-    axes[1].set_yscale("log")
-    style.readable_log(axes[1].yaxis)
-    handles = [
-        Line2D([], [], color=c, marker="o", markersize=4, label=f"width {k[1]}, depth {k[2]}, label {k[3]}")
-        for k, c in colours.items()
-    ]
-    handles.append(Line2D([], [], color="0.3", linestyle="--", label="first order: derivative\n+ predicted flips"))
-    figure.legend(handles=handles, loc="outside right center", fontsize=7.5)
+        raise style.NothingToDraw("it shows networks at several step sizes; this study has none")
+    units = sorted({key[0] for key in chosen})
+    figure, axes = plt.subplots(len(units), 2, figsize=(9.4, 3.2 * len(units)), squeeze=False)
+    for row, unit in zip(axes, units, strict=True):
+        of_unit = [key for key in chosen if key[0] == unit]
+        handles = []
+        for key, colour in zip(of_unit, sns.color_palette("deep", len(of_unit)), strict=True):
+            curve = frame[(frame[keys] == list(key)).all(axis=1)].sort_values("eta")
+            ends = (
+                -curve[c] / (curve.eta * curve.ntk_mean) for c in ("delta_ntk_mean", "delta_ntk_high", "delta_ntk_low")
+            )
+            flagged = curve.undersampled == 1
+            points(row[0], curve.eta, *ends, flagged, colour, line="-")
+            known = resolved(curve, "flip_predicted")
+            first = -(curve.linear_mean + curve.flip_predicted) / (curve.eta * curve.ntk_mean)
+            row[0].plot(curve.eta[known], first[known], "--", color=colour, linewidth=0.9)
+            ends = (curve[f"flipped_fraction{end}"] for end in ("", "_low", "_high"))
+            points(row[1], curve.eta, *ends, flagged, colour, line="-")
+            handles.append(Line2D([], [], color=colour, marker="o", markersize=4,
+                                  label=f"width {key[1]}, depth {key[2]}, label {key[3]}"))  # fmt: skip
+            if known.any() and len(handles) == len(of_unit):
+                handles.append(Line2D([], [], color="0.3", linestyle="--", label="first order: derivative\n+ jump sum"))
+        what = r"step size $\eta$" if unit == "absolute" else r"step size $\eta$ in units of $2/\lambda_{max}(K_0)$"
+        for axis in row:
+            axis.set(xscale="log", xlabel=what)
+            style.readable_log(axis.xaxis)
+        row[0].set_ylabel(r"$-E[\Delta K]\,/\,(\eta\,E[K_0])$")
+        row[0].axhline(0, color="0.6", linewidth=0.8)
+        row[1].set_ylabel("fraction of sign changes")
+        row[1].set_yscale("log")
+        style.readable_log(row[1].yaxis)
+        row[1].legend(handles=handles, loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=7.5)
     return figure
 
 
@@ -141,6 +142,10 @@ def step_gram(data: Data):
         axis.set(xlabel="point x", title=f"{row.activation.item()}, width {int(row.width)}, depth {int(row.depth)}\n"
                  f"$\\eta$ = {float(row.eta):g}, label {row.label.item()}")  # fmt: skip
     axes[0][0].set_ylabel("point x'; batch before the line")
+    if len(shown) < dataset.sizes["cell"]:
+        figure.suptitle(
+            f"the first {len(shown)} of {dataset.sizes['cell']} cells; all are in first_step.zarr", fontsize=8
+        )
     figure.colorbar(picture, ax=axes[0], label=r"$E[\Delta K(x, x')]\;/\;\sqrt{E K_0(x,x)\,E K_0(x',x')}$")
     return figure
 

@@ -91,9 +91,9 @@ def _published(axis, cells: pd.DataFrame) -> bool:
         line = curve.drop_duplicates("beta")
         axis.plot(line.beta, line.scaling_ratio_exact, color=colours[width], linewidth=1)
     drawn = cells[cells.scaling_ratio.notna()]
+    drawn = drawn[drawn.eta == drawn.eta.mode().iloc[0]] if len(drawn) else drawn
     labels = sorted(set(drawn.label))
     for (width, label), part in drawn.groupby(["width", "label"]):
-        part = part[part.eta == part.eta.mode().iloc[0]]
         ends = (part[f"scaling_ratio{end}"] for end in ("", "_low", "_high"))
         points(axis, part.beta, *ends, part.undersampled == 1, colours[width], MARKERS[labels.index(label) % 6])
     grid = np.geomspace(cells.beta.min() / 1.3, cells.beta.max(), 200)
@@ -104,7 +104,15 @@ def _published(axis, cells: pd.DataFrame) -> bool:
     handles = [Line2D([], [], color=c, label=f"width {w}") for w, c in colours.items()]
     handles += [Line2D([], [], **style.LIMIT, label=r"limit, 4/3 to $2/(3\beta)$")]
     handles += [
-        Line2D([], [], color="0.3", marker=MARKERS[i % 6], linestyle="", markersize=4, label=f"whole step, y = {label}")
+        Line2D(
+            [],
+            [],
+            color="0.3",
+            marker=MARKERS[i % 6],
+            linestyle="",
+            markersize=4,
+            label=rf"step of $\eta$ = {drawn.eta.iloc[0]:g}, y = {label}",
+        )
         for i, label in enumerate(labels)
     ]
     handles += [Line2D([], [], color="0.3", label="derivative, exact")]
@@ -113,9 +121,9 @@ def _published(axis, cells: pd.DataFrame) -> bool:
 
 
 def _shares(axis, cells: pd.DataFrame) -> bool:
-    """Share of gate flips in E[DeltaK] against width, by beta and label; dashed: predicted to first order."""
-    axis.set(xlabel="width", title="share of gate flips in the change", ylabel=r"flips $/\;E[\Delta K]$")
-    cells = cells[cells.flip_share.notna() & (cells.eta_unit == "absolute")]
+    """Share of gate flips against width, by beta and label; dashed: all beyond the derivative in a finite step."""
+    axis.set(xlabel="width", title="share of gate flips in the change", ylabel=r"share of $E[\Delta K]$")
+    cells = cells[cells.flip_share.notna()]
     if cells.empty:
         return False
     base = base_curve(cells).iloc[0]
@@ -128,9 +136,8 @@ def _shares(axis, cells: pd.DataFrame) -> bool:
         part, marker = part.sort_values("width"), MARKERS[labels.index(label) % 6]
         ends = (part[f"flip_share{end}"] for end in ("", "_low", "_high"))
         points(axis, part.width, *ends, part.undersampled == 1, colours[beta], marker, "-")
-        known = resolved(part, "flip_predicted") & part.delta_ntk_exact.notna()
-        predicted = part.flip_predicted / (part.flip_predicted + part.delta_ntk_exact)
-        axis.plot(part.width[known], predicted[known], "--", color=colours[beta], linewidth=0.9)
+        trusted = part.undersampled == 0
+        axis.plot(part.width[trusted], part.rest_share[trusted], "--", color=colours[beta], linewidth=0.9)
     axis.axhline(0.5, color="0.6", linewidth=0.8)
     widths = sorted(set(cells.width))
     axis.set(xscale="log", ylim=(0, 1))
@@ -141,8 +148,9 @@ def _shares(axis, cells: pd.DataFrame) -> bool:
         Line2D([], [], color="0.3", marker=MARKERS[i % 6], linestyle="", markersize=4, label=f"y = {label}")
         for i, label in enumerate(labels)
     ]
-    handles += [Line2D([], [], color="0.3", linestyle="--", label="predicted")]
-    axis.legend(handles=handles, fontsize=6.5, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    handles += [Line2D([], [], color="0.3", marker=".", label=r"jump sum, $\eta \to 0$")]
+    handles += [Line2D([], [], color="0.3", linestyle="--", label=rf"beyond derivative, $\eta$ = {base.eta:g}")]
+    axis.legend(handles=handles, fontsize=6.5, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
     return True
 
 
@@ -160,13 +168,17 @@ def _departures(axis, cells: pd.DataFrame, scaling: pd.DataFrame) -> bool:
     for colour, (_, row), marker in zip(colours, scaling.iterrows(), MARKERS, strict=False):
         part = cells[(cells[settings] == row[settings]).all(axis=1)].sort_values("eta")
         first = (part.delta_ntk_exact + part.flip_predicted) / part.eta
-        slope = first.mean() if first.notna().all() else (part.delta_ntk_mean / part.eta).iloc[0]
+        slope = first.mean() if first.notna().all() else (part.linear_mean / part.eta).mean()
         value, low, high = (part[c] / part.eta / slope for c in ("delta_ntk_mean", "delta_ntk_high", "delta_ntk_low"))
         points(axis, part.eta, value, low, high, part.undersampled == 1, colour, marker, "-")
-        axis.axvspan(row.eta_star_low, min(row.eta_star_high, part.eta.max()), color=colour, alpha=0.15, linewidth=0)
+        ends = np.minimum([row.eta_star_low, row.eta_star, row.eta_star_high], part.eta.max())
+        height = 0.04 + 0.05 * len(handles)
+        axis.plot(ends[[0, 2]], [height] * 2, color=colour, linewidth=2, transform=axis.get_xaxis_transform())
+        axis.plot(ends[1], height, "|", color=colour, markersize=9, transform=axis.get_xaxis_transform())
+        star = f"$\\eta^*$ = {row.eta_star:.2g}" if np.isfinite(row.eta_star) else f"$\\eta^*$ > {row.eta_max:g}"
         handles.append(
             Line2D([], [], color=colour, marker=marker, markersize=4,
-                   label=rf"width {row.width}, depth {row.depth}, y = {row.label}: $\eta^*$ = {row.eta_star:.2g}")
+                   label=f"width {row.width}, depth {row.depth}, y = {row.label}: {star}")
         )  # fmt: skip
     axis.axhline(1, color="0.4", linewidth=0.8)
     axis.set(xscale="log", ylim=(min(axis.get_ylim()[0], 0), None))
@@ -176,7 +188,7 @@ def _departures(axis, cells: pd.DataFrame, scaling: pd.DataFrame) -> bool:
         fontsize=6.5,
         loc="upper center",
         bbox_to_anchor=(0.5, -0.2),
-        title=r"band: interval of $\eta^*$",
+        title=r"bars below: $\eta^*$ with its interval",
         title_fontsize=6.5,
     )
     return True

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ntkpipe import tables
+from ntkpipe.networks import SETTINGS
 from ntkpipe.plan import Study
 
 METHODS = ""
@@ -23,89 +24,128 @@ PINNED_BY = {
     "matrix_free": "tests/laws/test_first_step.py::test_derivative_agrees_with_exact",
     "dense": "tests/laws/test_first_step.py::test_engines_agree_on_the_change",
 }
-HOLDS = {1: "yes", 0: "no", -1: "open"}
+YES = {1: "yes", 0: "no", -1: ""}
 
 
 def section(study: Study) -> dict[str, Any]:
     """A first-step study."""
     cells, scaling, fits = (tables.load(study, name) for name in ("first_step", "scaling", "fits"))
-    names = ["depth", "width", "beta", "eta", "label", "engine", "ess"]
+    names = ["depth", "width", *varying(cells), "beta", "eta", "label", "ess"]
     drawn = cells[cells.n_samples > 0]
     return {
         "methods": STUDY_METHODS,
-        "question": "How does the kernel's change in one step grow with beta, and how much of it is gate flips? ",
-        "answer": answer(scaling, fits),
-        "fits_title": "Exponents of derivative and flips, and the width at which they are equal",
+        "question": "How does the kernel's change in one step grow with beta, and how much of it is gate flips?",
+        "answer": "",
+        "answers": answers(scaling, fits),
+        "fits_title": "Scaling of derivative, whole step and flips with beta and width",
         "fits": [_fit_row(row) for row in fits.itertuples()],
         "undersampled": cells[cells.undersampled == 1][names].map(tables.number).to_dict("records"),
         "verified": "eta dE[K]/d eta, gates held",
         "verification": [_verify(row) for row in drawn.itertuples()],
         "coverage": agreement(drawn, study.config.tolerances.confidence),
-        "tables": [("Over which widths and step sizes the published order describes a step", scaling_table(scaling))],
+        "tables": [("Derivative, whole step and flips, and how far a step is linear", scaling_table(scaling))],
     }
 
 
-def answer(scaling: pd.DataFrame, fits: pd.DataFrame) -> str:
+def varying(frame: pd.DataFrame) -> list[str]:
+    """Settings that differ between the rows, so that each row says which it is."""
+    return [name for name in (*SETTINGS, "engine") if frame[name].nunique() > 1]
+
+
+def _one_setting(scaling: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the setting that most rows share, apart from the engine: what the answer speaks of."""
+    groups = scaling[scaling.depth > 0].groupby(list(SETTINGS), sort=False)
+    return groups.get_group(groups.size().idxmax()) if len(groups) else scaling[:0]
+
+
+def answers(scaling: pd.DataFrame, fits: pd.DataFrame) -> list[str]:
     """Constants of the derivative, the flips' weight by width and label, and eta*: each from a row of a table."""
-    parts = []
-    exact = scaling[scaling.scaling_ratio_exact.notna() & (scaling.depth > 0) & (scaling.bias_init == "none")]
-    if len(exact):
+    rows, found = _one_setting(scaling), []
+    if rows.empty:
+        return found
+    head = rows.iloc[0]
+    rows = rows[rows.width > 0]
+    exact = rows[rows.scaling_ratio_exact.notna()]
+    if exact.beta.nunique() > 1:
         widest = exact[exact.width == exact.width.max()].sort_values("beta")
         low, high = widest.iloc[0], widest.iloc[-1]
-        parts.append(
-            "with the gates held it follows the published order (d beta |x|^2/n_0) exp(5 beta) times a constant that "
-            f"falls from {low.scaling_ratio_exact:.3g} at beta = {low.beta:.3g} to {high.scaling_ratio_exact:.3g} at "
-            f"beta = {high.beta:.3g} (width {high.width}, exact; limit 4/3 to 2/(3 beta))"
+        found.append(
+            "With the gates held, -dE[K]/d eta / E[K] is (d beta |x|^2/n_0) exp(5 beta), the published order, times "
+            f"{low.scaling_ratio_exact:.3g} at beta = {low.beta:.3g} and {high.scaling_ratio_exact:.3g} at beta = "
+            f"{high.beta:.3g} (width {high.width}, exact; limit 4/3 to 2/(3 beta): the order holds up to "
+            "a factor of about beta, and overstates deep networks)."
         )
-    shares = scaling[scaling.flip_share.notna() & (scaling.undersampled == 0) & (scaling.eta_unit == "absolute")]
+    shares = rows[rows.flip_share.notna() & (rows.undersampled == 0)]
     for label, part in shares.groupby("label"):
-        few, many = part.loc[part.flip_share.idxmin()], part.loc[part.flip_share.idxmax()]
-        parts.append(
-            f"for label {label} gate flips are "
-            + " to ".join(
-                f"{100 * row.flip_share:.0f} % [{100 * row.flip_share_low:.0f}, {100 * row.flip_share_high:.0f}] "
-                f"(width {row.width}, beta {row.beta:.3g})"
-                for row in ((few, many) if few.name != many.name else (few,))
-            )
-            + " of what a whole step changes"
+        beta = part.groupby("beta").width.nunique().idxmax()
+        said = ", ".join(
+            f"{100 * row.flip_share:.0f} % [{100 * row.flip_share_low:.0f}, {100 * row.flip_share_high:.0f}] at width "
+            f"{row.width}"
+            for row in part[part.beta == beta].drop_duplicates("width").sort_values("width").itertuples()
         )
+        found.append(f"Label {label}, beta = {beta:.3g}, eta to 0: gate flips make up {said} of the step's change.")
     for row in fits[fits.method == "equal_width"].itertuples():
-        parts.append(
-            f"at beta = {row.beta_min:.3g} and label {row.label} flips outweigh the derivative beyond width "
-            f"{row.estimate:.0f} [{row.low:.0f}, {row.high:.0f}]"
+        narrowest = shares[(shares.label == row.label) & (shares.beta == row.beta_min)].width.min()
+        if not narrowest <= row.estimate:
+            continue
+        found.append(
+            f"Label {row.label}, beta = {row.beta_min:.3g}: flips equal the derivative at width {row.estimate:.0f} "
+            f"[{row.low:.0f}, {row.high:.0f}] and outweigh it beyond."
         )
-    stars = scaling[np.isfinite(scaling.eta_star)]
-    for row in stars.itertuples():
-        unit = "" if row.eta_unit == "absolute" else " x 2/K_0"
-        parts.append(
-            f"a step on width {row.width}, depth {row.depth}, label {row.label} is linear up to eta* = "
-            f"{row.eta_star:.2g} [{row.eta_star_low:.2g}, {row.eta_star_high:.2g}]{unit}, where "
-            f"{100 * row.flipped_at_eta_star:.1f} % of the gates flip"
+    for row in rows[rows.eta_star.notna()].itertuples():
+        flipped = "" if np.isnan(row.flipped_at_eta_star) else (
+            f", where {100 * row.flipped_at_eta_star:.1f} % of the gates flip"
+        )  # fmt: skip
+        flagged = " (undersampled)" if row.eta_undersampled else ""
+        found.append(
+            f"Width {row.width}, depth {row.depth}, label {row.label}: the slope in eta departs for good at eta* = "
+            f"{eta_star(row)}{flipped}{flagged}."
         )
-    return "; ".join(parts)
+    return found if head.activation == "relu" else [f"({head.activation}) {said}" for said in found]
+
+
+def eta_star(row: Any) -> str:
+    """eta* with its interval; ends of the grid are bounds."""
+    if np.isnan(row.eta_star):
+        return ""
+
+    def end(value: float) -> str:
+        if np.isinf(value):
+            return f"> {row.eta_max:g}"
+        return f"<= {row.eta_min:g}" if value <= row.eta_min else f"{value:.2g}"
+
+    return f"{end(row.eta_star)} [{end(row.eta_star_low)}, {end(row.eta_star_high)}]"
 
 
 def scaling_table(scaling: pd.DataFrame) -> list[dict[str, str]]:
     """Rows with a whole step, as the report prints them."""
-    rows = scaling[scaling.flip_share.notna()].sort_values(["eta_unit", "label", "beta", "width"])
+    rows = scaling[scaling.rest_share.notna()].sort_values(["eta_unit", *SETTINGS, "label", "beta", "width"])
+    settings = varying(rows)
 
     def interval(row, name: str) -> str:
         value, low, high = (getattr(row, f"{name}{end}") for end in ("", "_low", "_high"))
-        return "" if value != value else f"{value:.3g} [{low:.3g}, {high:.3g}]"
+        if np.isnan(value):
+            return ""
+        return f"{value:.3g}" + ("" if np.isnan(low) else f" [{low:.3g}, {high:.3g}]")
 
     return [
         {
             "beta": tables.number(row.beta),
             "width": str(row.width or row.widths),
             "label": row.label,
+        }
+        | {name.replace("_", " "): tables.number(getattr(row, name)) for name in settings}
+        | {
             "eta": f"{row.eta:g}" + ("" if row.eta_unit == "absolute" else " x 2/K_0"),
             "derivative/order, exact": tables.number(row.scaling_ratio_exact),
-            "limit": tables.number(row.scaling_ratio_limit),
             "whole step/order": interval(row, "scaling_ratio"),
-            "share of flips": interval(row, "flip_share"),
-            "order holds within 2": HOLDS[row.holds] + (" (undersampled)" if row.undersampled else ""),
-            "eta*": interval(row, "eta_star"),
-            "gates flipped at eta*": tables.number(row.flipped_at_eta_star),
+            "within 2 x derivative": YES[row.within_two],
+            "share of flips, eta to 0": interval(row, "flip_share"),
+            "share of all beyond the derivative": interval(row, "rest_share"),
+            "eta*": eta_star(row)
+            + (" (undersampled)" if row.eta_undersampled and row.eta_star == row.eta_star else ""),
+            "sign changes at eta*": interval(row, "flipped_at_eta_star"),
+            "flag": "undersampled" if row.undersampled else "",
         }
         for row in rows.itertuples()
     ]
@@ -114,10 +154,14 @@ def scaling_table(scaling: pd.DataFrame) -> list[dict[str, str]]:
 def agreement(cells: pd.DataFrame, confidence: float) -> str:
     """How the measured derivative compares with the exact mean."""
     known = cells[(cells.undersampled == 0) & cells.delta_ntk_exact.notna()]
+    known = known.drop_duplicates(["depth", "width", "widths", *SETTINGS, "label", "engine"])  # eta only rescales them
     if not len(known):
         return "no trusted cell has an exact derivative beside it"
     inside = ((known.linear_low <= known.delta_ntk_exact) & (known.delta_ntk_exact <= known.linear_high)).sum()
-    return f"{inside} of {len(known)} trusted {100 * confidence:g} % intervals of the derivative hold the exact mean"
+    return (
+        f"{inside} of {len(known)} trusted {100 * confidence:g} % intervals of the derivative hold its exact mean "
+        "(labels share networks)"
+    )
 
 
 def _fit_row(row) -> dict[str, Any]:
@@ -137,7 +181,7 @@ def _verify(row) -> dict[str, Any]:
     flips = ""
     if np.isfinite(row.flip_predicted):
         flips = (
-            f"flips {row.flip_mean:.3g} [{row.flip_low:.3g}, {row.flip_high:.3g}], predicted to first order "
+            f"rest {row.rest_mean:.3g} [{row.rest_low:.3g}, {row.rest_high:.3g}], flips to first order "
             f"{row.flip_predicted:.3g} [{row.flip_predicted_low:.3g}, {row.flip_predicted_high:.3g}]"
         )
     known = np.isfinite(row.delta_ntk_exact)

@@ -8,8 +8,8 @@ STATISTICS = (
     "delta_square",
     "linear",  # sum of eta dK/d eta with the gates held
     "linear_square",
-    "flip",  # sum of DeltaK - eta dK/d eta: gate flips and higher orders in eta
-    "flip_square",
+    "rest",  # sum of DeltaK - eta dK/d eta: gate flips (of activations with a kink) and higher orders in eta
+    "rest_square",
     "ratio",  # sum of DeltaK/K_0 over networks with K_0 > 0
     "alive",  # number of networks with K_0 > 0
     "flipped",  # sum of the fraction of gates flipped

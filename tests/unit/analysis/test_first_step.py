@@ -24,10 +24,10 @@ def sums(blocks: int = 400, **columns: np.ndarray) -> np.ndarray:
         "ntk_0_square": np.ones(blocks),
     }
     table["linear"] = -0.01 * rng.gamma(4.0, 0.25, blocks)
-    table["flip"] = -0.03 * rng.gamma(4.0, 0.25, blocks)
-    table["delta"] = table["linear"] + table["flip"]
+    table["rest"] = -0.03 * rng.gamma(4.0, 0.25, blocks)
+    table["delta"] = table["linear"] + table["rest"]
     table |= columns
-    for name in ("linear", "flip", "delta"):
+    for name in ("linear", "rest", "delta"):
         table[f"{name}_square"] = table[name] ** 2
     return np.stack([table[name] for name in STATISTICS], axis=1)
 
@@ -41,11 +41,11 @@ def test_means_and_shares_by_hand():
     column = dict(zip(STATISTICS, table.T, strict=True))
     got = row(table)
     assert got["n_samples"] == 400
-    for name, source in (("delta_ntk_mean", "delta"), ("linear_mean", "linear"), ("flip_mean", "flip")):
+    for name, source in (("delta_ntk_mean", "delta"), ("linear_mean", "linear"), ("rest_mean", "rest")):
         assert got[name] == pytest.approx(column[source].mean(), rel=1e-12)
-    assert got["flip_share"] == pytest.approx(column["flip"].sum() / column["delta"].sum(), rel=1e-12)
+    assert got["rest_share"] == pytest.approx(column["rest"].sum() / column["delta"].sum(), rel=1e-12)
     assert got["delta_ntk_relative"] == pytest.approx(column["delta"].mean(), rel=1e-12)
-    assert got["flip_share_low"] < got["flip_share"] < got["flip_share_high"]
+    assert got["rest_share_low"] < got["rest_share"] < got["rest_share_high"]
     assert got["ess"] == pytest.approx(column["delta"].sum() ** 2 / (column["delta"] ** 2).sum(), rel=1e-12)
 
 
@@ -74,13 +74,13 @@ def test_theory_stands_beside():
 def test_an_exact_cell_has_theory_and_no_estimate():
     got = row()
     assert np.isfinite([got["delta_ntk_exact"], got["ntk_mean_exact"], got["scaling_ratio_exact"]]).all()
-    assert np.isnan([got["delta_ntk_mean"], got["linear_mean"], got["flip_share"]]).all()
+    assert np.isnan([got["delta_ntk_mean"], got["linear_mean"], got["rest_share"]]).all()
     assert (got["n_samples"], got["undersampled"]) == (0, 0)
 
 
 def test_a_derivative_alone_leaves_the_whole_step_open():
     nothing = np.full(400, np.nan)
-    got = row(sums(delta=nothing, flip=nothing, flipped=nothing, grown=nothing, jump=nothing, delta_frobenius=nothing))
+    got = row(sums(delta=nothing, rest=nothing, flipped=nothing, grown=nothing, jump=nothing, delta_frobenius=nothing))
     assert np.isfinite(got["linear_mean"]) and np.isfinite(got["linear_z"]) and got["ess"] > 0
     assert np.isnan([got["delta_ntk_mean"], got["flip_share"], got["flipped_fraction"], got["flip_predicted"]]).all()
 
@@ -99,14 +99,28 @@ def test_where_no_law_is_known_no_number_is_claimed(network, step):
     assert np.isfinite(got["delta_ntk_mean"])
 
 
-def test_flags_follow_the_exact_standard_error_and_the_blocks():
+def test_share_of_flips_is_that_of_the_first_order():
+    rng = np.random.default_rng(3)
+    jump = -0.1 * rng.gamma(4.0, 0.25, 400)
+    got = row(sums(jump=jump))
+    assert got["flip_predicted"] == pytest.approx(0.2 * jump.mean(), rel=1e-12)
+    for end, flips in (("", "flip_predicted"), ("_low", "flip_predicted_high"), ("_high", "flip_predicted_low")):
+        assert got[f"flip_share{end}"] == pytest.approx(got[flips] / (got[flips] + got["delta_ntk_exact"]), rel=1e-12)
+    assert got["flip_share_low"] < got["flip_share"] < got["flip_share_high"]
+    assert np.isnan(row(sums(jump=jump - jump.mean()))["flip_share"])  # the sign is open
+
+
+def test_flags_follow_the_exact_standard_error_and_without_it_the_blocks():
     wide, deep = Network(10, (1024,)), Network(10, (16,) * 16)
     assert row(sums(8000), wide)["undersampled"] == 0
     assert row(sums(8000), deep)["undersampled"] == 1  # whatever the sample looks like
     spike = sums(8000)
     at = [STATISTICS.index(name) for name in ("delta", "delta_square")]
     spike[0, at] = [-1e3, 1e6]
-    assert row(spike, wide)["undersampled"] == 1  # one network holds all of it
+    assert row(spike, wide)["undersampled"] == 0  # a flag read off the sample would choose the samples
+    smooth = Network(10, (1024,), activation="tanh")
+    assert row(sums(8000), smooth)["undersampled"] == 0
+    assert row(spike, smooth)["undersampled"] == 1  # no exact law, and one network holds all of it
     assert row(sums(8000), wide, step_relative_error=1e-4)["undersampled"] == 1
 
 

@@ -94,7 +94,7 @@ def test_settings_of_another_kind_are_refused(study_tree):
         ({"step": {"eta": 0.1}}, "without step unless kind is 'first_step'; it had step"),
         (
             {"grid": {"width": 4, "depth": 1, "eta": 0.1}},
-            "without grid axes eta and eta_unit and label unless kind is 'first_step'; it had one",
+            "without grid axis eta unless kind is 'first_step'",
         ),
     ):
         with pytest.raises(ConfigError, match=must):

@@ -29,7 +29,7 @@ def test_first_step_sums_are_plain_numpy_on_the_draws(make_study, tmp_path, draw
     k, delta, linear = (arrays[name] for name in ("ntk", "delta_ntk", "delta_ntk_linear"))
     for name, value in (("count", np.ones(1500)), ("ntk_0", k), ("delta", delta), ("linear", linear)):
         assert sums[name] == pytest.approx(value.sum(), rel=1e-11)
-    assert sums["flip"] == pytest.approx((delta - linear).sum(), rel=1e-9)
+    assert sums["rest"] == pytest.approx((delta - linear).sum(), rel=1e-9)
     assert sums["alive"] == np.sum(k > 0) and sums["grown"] == np.sum(delta > 0)
 
 

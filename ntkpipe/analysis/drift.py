@@ -1,0 +1,199 @@
+r"""How far the kernel moves along a run, how fast, and when it stops.
+
+Distance from K_0 says how far the lazy picture is off, but not whether the kernel still moves: one that rotates,
+:math:`K_t = U_t K_0 U_t^T`, may keep its distance from K_0 for ever. Whether it is frozen is a matter of velocity.
+Rates and rotations stand at the snapshot where their interval begins; that of the last snapshot is NaN.
+
+Arrays in, arrays out: ``*batch`` are dims such as seeds. NaN in (a diverged run) gives NaN out.
+Source: docs/theory.md section 5.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+EPS = float(np.finfo(np.float64).eps)
+
+
+class Eigen(NamedTuple):
+    """Symmetric eigendecompositions, eigenvalues descending; vectors in columns."""
+
+    values: Float[np.ndarray, "*batch n"]
+    vectors: Float[np.ndarray, "*batch n n"]
+
+
+def eigenpairs(matrices: Float[np.ndarray, "*batch n n"]) -> Eigen:
+    """Eigenvalues, descending, and eigenvectors of symmetric matrices; NaN where a matrix is not finite."""
+    finite = np.isfinite(matrices).all(axis=(-2, -1))
+    values, vectors = np.linalg.eigh(np.where(finite[..., None, None], matrices, 0.0))
+    values = np.where(finite[..., None], values[..., ::-1], np.nan)
+    return Eigen(values, np.where(finite[..., None, None], vectors[..., ::-1], np.nan))
+
+
+def eigenvalues(ntk: Float[np.ndarray, "*batch n n"]) -> Float[np.ndarray, "*batch n"]:
+    """Eigenvalues of symmetric matrices, descending; NaN where a matrix is not finite."""
+    finite = np.isfinite(ntk).all(axis=(-2, -1))
+    values = np.linalg.eigvalsh(np.where(finite[..., None, None], ntk, 0.0))
+    return np.where(finite[..., None], values[..., ::-1], np.nan)
+
+
+def operator_norm(matrices: Float[np.ndarray, "*batch n n"]) -> Float[np.ndarray, "*batch"]:
+    """Largest absolute eigenvalue of symmetric matrices."""
+    return np.asarray(np.abs(eigenvalues(matrices)[..., [0, -1]]).max(axis=-1))
+
+
+def frobenius(matrices: Float[np.ndarray, "*batch row column"]) -> Float[np.ndarray, "*batch"]:
+    """|A|_F."""
+    return np.asarray(np.sqrt(np.einsum("...ij,...ij->...", matrices, matrices)))
+
+
+def drift(
+    ntk: Float[np.ndarray, "*batch snapshot n n"], norm: Literal["frobenius", "operator", "trace"] = "frobenius"
+) -> Float[np.ndarray, "*batch snapshot"]:
+    """|K_t - K_0|/|K_0| in the Frobenius or operator norm; ``trace``: (tr K_t - tr K_0)/tr K_0, with its sign.
+
+    NaN where K_0 = 0 (a dead network).
+    """
+    if norm == "trace":
+        trace = np.trace(ntk, axis1=-2, axis2=-1)
+        return _ratio(trace - trace[..., :1], trace[..., :1])
+    size = {"frobenius": frobenius, "operator": operator_norm}[norm]
+    return _ratio(size(ntk - ntk[..., :1, :, :]), size(ntk[..., :1, :, :]))
+
+
+def cosine(ntk: Float[np.ndarray, "*batch snapshot row column"]) -> Float[np.ndarray, "*batch snapshot"]:
+    """<K_t, K_0>/(|K_t|_F |K_0|_F): 1 where the kernel only grew or shrank."""
+    inner = np.einsum("...sij,...ij->...s", ntk, ntk[..., 0, :, :])
+    size = frobenius(ntk)
+    return _ratio(inner, size * size[..., :1])
+
+
+def target_alignment(
+    ntk: Float[np.ndarray, "*batch snapshot n n"], y: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, "*batch snapshot"]:
+    """Kernel-target alignment y^T K_t y/(|K_t|_F |y|^2), at most 1: for K_t = c y y^T."""
+    return _ratio(np.einsum("i,...ij,j->...", y, ntk, y), frobenius(ntk) * (y @ y))
+
+
+def eigengap(values: Float[np.ndarray, "*batch n"], rank: int) -> Float[np.ndarray, "*batch"]:
+    """(lambda_r - lambda_{r+1})/lambda_1: the top-r eigenspace is defined where it exceeds rounding; 1 for r = n."""
+    if rank == values.shape[-1]:
+        return np.where(np.isnan(values[..., 0]), np.nan, 1.0)
+    return _ratio(values[..., rank - 1] - values[..., rank], values[..., 0])
+
+
+def rotation(ntk: Float[np.ndarray, "*batch snapshot n n"], rank: int) -> Float[np.ndarray, "*batch snapshot"]:
+    r"""Largest principal angle, in radians, between the top-r eigenspaces of a snapshot and of the next one.
+
+    With bases U and V: sin = |(I - U U^T) V|_op and cos = the smallest singular value of U^T V, the angle from both
+    (either alone loses half the digits at one end). NaN where the eigenspace of either is not defined: a relative
+    :func:`eigengap` below n eps.
+
+    Raises
+    ------
+    ValueError: ``rank`` is not in 1 .. n.
+    """
+    n = ntk.shape[-1]
+    if not 1 <= rank <= n:
+        raise ValueError(f"rank must be in 1 .. {n}, the number of points; it was {rank}")
+    values, vectors = eigenpairs(ntk)
+    defined = eigengap(values, rank) > n * EPS
+    defined = defined[..., :-1] & defined[..., 1:]
+    top = np.where(np.isfinite(vectors), vectors, 0.0)[..., :rank]
+    u, v = top[..., :-1, :, :], top[..., 1:, :, :]
+    overlap = np.swapaxes(u, -2, -1) @ v
+    sine = np.linalg.norm(v - u @ overlap, ord=2, axis=(-2, -1))
+    angle = np.arctan2(sine, np.linalg.norm(overlap, ord=-2, axis=(-2, -1)))
+    return _at_start(np.where(defined, angle, np.nan))
+
+
+def velocity(
+    time: Float[np.ndarray, "*batch snapshot"], ntk: Float[np.ndarray, "*batch snapshot row column"]
+) -> Float[np.ndarray, "*batch snapshot"]:
+    """|K_{t+h} - K_t|_F/(h |K_t|_F) from a snapshot to the next, per unit of time."""
+    step = frobenius(np.diff(ntk, axis=-3))
+    return _at_start(_ratio(step, np.diff(time, axis=-1) * frobenius(ntk)[..., :-1]))
+
+
+def efold(time: Float[np.ndarray, "*batch snapshot"]) -> Float[np.ndarray, "*batch snapshot"]:
+    r"""Time scale h/log((t+h)/t) of an interval, the logarithmic mean of its ends; h for the first, which begins at 0.
+
+    Velocity times this is the change per e-fold of time: of K = log t it is the same on every grid.
+    """
+    h, start = np.diff(time, axis=-1), time[..., :-1]
+    begun = start > 0
+    return _at_start(np.where(begun, h / np.log1p(np.where(begun, h / np.where(begun, start, 1.0), 1.0)), h))
+
+
+def kernel_rate(
+    time: Float[np.ndarray, "*batch snapshot"], ntk: Float[np.ndarray, "*batch snapshot row column"]
+) -> Float[np.ndarray, "*batch snapshot"]:
+    """Relative change of the kernel per e-fold of time, :func:`velocity` times :func:`efold`; no unit.
+
+    Snapshots are log-spaced, and so is what happens in a run: mode q converges at about 1/lambda_q. Velocity alone
+    would call any slow process frozen, and its threshold would depend on the unit of time.
+    """
+    return velocity(time, ntk) * efold(time)
+
+
+def loss_rate(
+    time: Float[np.ndarray, "*batch snapshot"],
+    loss: Float[np.ndarray, "*batch snapshot"],
+    relative_to: Literal["initial", "current"] = "initial",
+) -> Float[np.ndarray, "*batch snapshot"]:
+    """|L_{t+h} - L_t| per e-fold of time, over L_0: a loss that falls exponentially to 0 comes to its plateau there.
+
+    ``current``: over L_t, by which it never does (a plateau of a plot with a logarithmic loss axis).
+    """
+    scale = loss[..., :1] if relative_to == "initial" else loss[..., :-1]
+    change = _ratio(np.abs(np.diff(loss, axis=-1)), scale * np.diff(time, axis=-1))
+    return _at_start(change) * efold(time)
+
+
+def settling_time(
+    time: Float[np.ndarray, "*batch snapshot"], rate: Float[np.ndarray, "*batch snapshot"], tolerance: float
+) -> Float[np.ndarray, "*batch"]:
+    """First snapshot time from which on the rates of all intervals are below the tolerance.
+
+    As fine as the snapshots, and as good as the run is long: what moves again after its end is not seen. inf where the
+    last interval is not below (not settled by then); NaN where a rate is (a diverged run, a dead network).
+    """
+    still = rate[..., :-1] < tolerance
+    settled = np.flip(np.logical_and.accumulate(np.flip(still, axis=-1), axis=-1), axis=-1)
+    if not still.shape[-1]:
+        return np.full(time.shape[:-1], np.nan)
+    first = np.take_along_axis(time, settled.argmax(axis=-1)[..., None], axis=-1)[..., 0]
+    first = np.where(settled[..., -1], first, np.inf)
+    return np.where(np.isnan(rate[..., :-1]).any(axis=-1), np.nan, first)
+
+
+def freeze_time(
+    time: Float[np.ndarray, "*batch snapshot"], ntk: Float[np.ndarray, "*batch snapshot row column"], tolerance: float
+) -> Float[np.ndarray, "*batch"]:
+    """:func:`settling_time` of :func:`kernel_rate`: when the kernel freezes.
+
+    By the change per e-fold of time, not by distance from K_0: a kernel that rotates keeps its distance, and one that
+    has moved far and then stopped keeps it too.
+    """
+    return settling_time(time, kernel_rate(time, ntk), tolerance)
+
+
+def plateau_time(
+    time: Float[np.ndarray, "*batch snapshot"], loss: Float[np.ndarray, "*batch snapshot"], tolerance: float
+) -> Float[np.ndarray, "*batch"]:
+    """:func:`settling_time` of :func:`loss_rate`, in units of the initial loss."""
+    return settling_time(time, loss_rate(time, loss), tolerance)
+
+
+def _ratio(above: np.ndarray | float, below: np.ndarray | float) -> np.ndarray:
+    """above/below, NaN where below is 0."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.divide(above, np.where(below == 0, np.nan, below)))
+
+
+def _at_start(intervals: np.ndarray) -> np.ndarray:
+    """Values of intervals, at the snapshots where they begin."""
+    return np.concatenate([intervals, np.full((*intervals.shape[:-1], 1), np.nan)], axis=-1)

@@ -1,0 +1,80 @@
+"""Settings of training studies: how a network is trained, and how its trajectory is read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ntkpipe.config.models import ETA_UNITS, Count, Model, Positive, axis
+
+METHODS = ("gd", "sgd", "flow")
+
+
+class TrainConfig(Model):
+    """Training of every network of a study on its train points."""
+
+    method: Literal[METHODS] = "gd"
+    """gd: full-batch gradient descent; sgd: minibatches of `batch` points; flow: gradient flow over the same time"""
+    loss: Literal["half_sum", "mean"] = "half_sum"
+    """half_sum: (1/2) sum (f - y)^2; mean: that over N; flow time is t = eta * steps (over N for mean)"""
+    eta: Positive = 0.25
+    """step size"""
+    eta_unit: Literal[ETA_UNITS] = "critical"
+    """critical: in units of 2/lambda_max of the loss's Hessian at a frozen kernel, 2/lambda_max(K_0) for half_sum;
+    absolute: as it stands"""
+    steps: Count = 1000
+    """number of steps (for flow: its time in units of eta)"""
+    batch: Count | None = None
+    """points of a minibatch; only with method sgd"""
+    snapshots: Annotated[int, Field(strict=True, ge=2)] = 16
+    """number of snapshots, initialization and end included"""
+    spacing: Literal["log", "linear"] = "log"
+    """of the snapshots' steps"""
+    at: axis(Annotated[int, Field(strict=True, ge=1)]) | None = None
+    """steps of the snapshots instead, rising; initialization is added"""
+    divergence: Positive = 1e4
+    """a run whose loss exceeds this many times its first loss has diverged: recorded as unstable, with its time"""
+    rtol: Positive = 1e-7
+    """relative tolerance of the flow's integrator"""
+    atol: Positive = 1e-9
+    """absolute tolerance of the flow's integrator"""
+    tensors: bool = Field(default=False, strict=True)
+    """predict K_t from initialization by the third- and fourth-order tensors too (smooth activations)"""
+
+    @model_validator(mode="after")
+    def _fits(self) -> TrainConfig:
+        if (self.method == "sgd") != (self.batch is not None):
+            raise ValueError(
+                f"given a batch exactly when method is 'sgd'; method was {self.method!r}, batch {self.batch}"
+            )
+        if self.at is not None:
+            if list(self.at) != sorted(set(self.at)) or self.at[-1] > self.steps:
+                raise ValueError(f"given rising steps in at, up to steps = {self.steps}; they were {list(self.at)}")
+        elif self.snapshots > self.steps + 1:
+            raise ValueError(f"given at most steps + 1 = {self.steps + 1} snapshots; they were {self.snapshots}")
+        return self
+
+    @property
+    def snapshot_steps(self) -> tuple[int, ...]:
+        """Steps at which snapshots are taken, 0 first; log spacing in whole steps, so early ones may fall together."""
+        if self.at is not None:
+            return (0, *self.at)
+        inner = self.snapshots - 1
+        if self.spacing == "linear":
+            return tuple(sorted({round(self.steps * i / inner) for i in range(inner + 1)}))
+        log = {round(self.steps ** (i / max(inner - 1, 1))) for i in range(inner)} | {self.steps}
+        return (0, *sorted(log))
+
+
+class RegimesConfig(Model):
+    """How trajectories are read: tolerances of regimes, and at which time or loss sizes are compared."""
+
+    lazy: Positive = 0.1
+    """a run is lazy while |K_t - K_0|/|K_0| is below this at the end; weak feature learning beyond"""
+    loss: Annotated[float, Field(strict=True, gt=0, lt=1)] = 0.1
+    """sizes at fixed loss are read where the loss first falls below this share of its first value"""
+    velocity: Positive = 0.02
+    """the kernel is frozen once its relative change per e-fold of time stays below this"""
+    diag_reg: axis(Positive) = (1e-8, 1e-4, 1e-2)
+    """ridges of kernel regression with a frozen kernel, in units of its mean eigenvalue"""

@@ -1,0 +1,300 @@
+"""The data of a training study: train and evaluation points, and their targets; float64.
+
+Everything follows from the config and the seed. Points, noise, teacher and split have streams of their own,
+so that more train points keep the first ones, and the evaluation points of sphere, gaussian and file.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import math
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+from zipfile import BadZipFile
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ntkpipe import inputs
+from ntkpipe.config.data import DEFAULT_FREQUENCIES, DataConfig
+from ntkpipe.errors import ConfigError
+
+DEFAULT_DIM = inputs.DEFAULT_SPHERE_DIM
+DEFAULT_TEACHER_WIDTHS = (32,)
+
+_TAG = 0x6461  # keeps these streams apart from the cells' and from those of ``inputs``
+_STREAMS = ("train", "eval", "noise", "teacher", "split")
+_UNREADABLE = (
+    ValueError, TypeError, OSError, LookupError, EOFError, RuntimeError, BadZipFile, zlib.error, csv.Error,
+)  # fmt: skip
+"""what damaged or foreign files make numpy, zarr and csv raise"""
+
+
+class Modes(NamedTuple):
+    """y = sum_k amplitude_k cos(frequency_k theta + phase_k)."""
+
+    frequencies: tuple[int, ...]
+    amplitudes: tuple[float, ...]
+    phases: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Train points with (noisy) labels, evaluation points with labels without noise; modes of a Fourier target."""
+
+    x_train: Float[np.ndarray, "n n0"]
+    y_train: Float[np.ndarray, " n"]
+    x_eval: Float[np.ndarray, "m n0"]
+    y_eval: Float[np.ndarray, " m"]
+    modes: Modes | None = None
+
+
+def make(config: DataConfig, seed: int, path: str = "data") -> Data:
+    """The data of a study; ``path`` is the key path of ``config``, for errors.
+
+    The same on every machine, up to the last bits of sin, cos and sqrt, which :func:`fingerprint` rounds away.
+
+    Raises
+    ------
+    ConfigError: the data file is missing, unreadable, has too few rows, NaN or no such column; or the teacher
+        is constant on the points.
+    """
+    if config.kind == "file":
+        x, y = _from_file(config, path)
+        train, evaluate = _split(len(x), config, seed, path)
+        x_train, y_train, x_eval, y_eval = x[train], y[train], x[evaluate], y[evaluate]
+        modes = None
+    else:
+        theta, x_train, x_eval = _points(config, seed)
+        modes = _modes(config) if config.law == "fourier" else None
+        if theta is not None and modes is not None:
+            y = fourier(theta, modes)
+        else:
+            x = np.concatenate([x_train, x_eval])
+            y = x[:, 0] * x[:, 1] if config.law == "product" else _unit_teacher(config, x, seed, path)
+        y_train, y_eval = y[: config.train], y[config.train :]
+    noise = config.noise * _stream(seed, "noise").standard_normal(config.train)
+    return Data(x_train, y_train + noise, x_eval, y_eval, modes)
+
+
+def fingerprint(data: Data) -> str:
+    """Sizes and a hash of all points and labels to 12 digits."""
+    arrays = (data.x_train, data.y_train, data.x_eval, data.y_eval)
+    text = " ".join(inputs.fingerprint(array.reshape(len(array), -1), "data") for array in arrays)
+    n0 = data.x_train.shape[1]
+    return f"{len(data.x_train)}+{len(data.x_eval)}x{n0}-{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def angles(x: Float[np.ndarray, "n n0"]) -> Float[np.ndarray, " n"]:
+    """theta in [0, 2 pi) of points on the circle, from their first two coordinates.
+
+    Raises
+    ------
+    ValueError: a point has no angle, both coordinates being zero.
+    """
+    if not np.hypot(x[:, 0], x[:, 1]).all():
+        raise ValueError("points on the circle must not be zero in the first two coordinates; one was")
+    theta = np.arctan2(x[:, 1], x[:, 0]) % (2 * np.pi)
+    return np.where(theta < 2 * np.pi, theta, 0.0)  # a tiny negative angle rounds up to 2 pi
+
+
+def fourier_modes(theta: Float[np.ndarray, " n"], qmax: int) -> Float[np.ndarray, "n modes"]:
+    """Columns 1, sqrt(2) cos(theta), sqrt(2) sin(theta), ..., sqrt(2) cos(qmax theta), sqrt(2) sin(qmax theta).
+
+    Orthonormal under d theta/(2 pi); on n > 2 qmax equal angles (shifted or not) also F^T F / n = I, so that
+    F^T f / n are the coefficients of f and sum c^2 = mean f^2. :func:`mode_frequencies` names the columns.
+
+    Raises
+    ------
+    ValueError: qmax is negative.
+    """
+    if qmax < 0:
+        raise ValueError(f"qmax must be at least 0; it was {qmax}")
+    modes = np.ones((len(theta), 2 * qmax + 1))
+    phase = theta[:, None] * np.arange(1, qmax + 1)
+    modes[:, 1::2], modes[:, 2::2] = math.sqrt(2) * np.cos(phase), math.sqrt(2) * np.sin(phase)
+    return modes
+
+
+def mode_frequencies(qmax: int) -> Int[np.ndarray, " modes"]:
+    """Frequency q of each column of :func:`fourier_modes`: 0, 1, 1, 2, 2, ..., qmax, qmax."""
+    return (np.arange(2 * qmax + 1) + 1) // 2
+
+
+def fourier(theta: Float[np.ndarray, " n"], modes: Modes) -> Float[np.ndarray, " n"]:
+    """sum_k amplitude_k cos(frequency_k theta + phase_k)."""
+    y = np.zeros(len(theta))
+    for q, amplitude, phase in zip(*modes, strict=True):
+        y += amplitude * np.cos(q * theta + phase)
+    return y
+
+
+def teacher(x: Float[np.ndarray, "n n0"], widths: tuple[int, ...], rng: np.random.Generator) -> Float[np.ndarray, " n"]:
+    """A random ReLU network without biases: W^l ~ N(0, 2/fan_in) in hidden layers, N(0, 1/fan_in) at the output."""
+    h = x
+    for width in widths:
+        h = np.maximum(_product(h, rng.standard_normal((width, h.shape[1])) * math.sqrt(2 / h.shape[1])), 0)
+    return _product(h, rng.standard_normal((1, h.shape[1])) / math.sqrt(h.shape[1]))[:, 0]
+
+
+def _product(h: Float[np.ndarray, "n fan"], w: Float[np.ndarray, "width fan"]) -> Float[np.ndarray, "n width"]:
+    """h w^T, summed in one order; a BLAS sums in an order of its machine's own."""
+    z = np.zeros((len(h), len(w)))
+    for column, weights in zip(h.T, w.T, strict=True):
+        z += column[:, None] * weights
+    return z
+
+
+def _unit_teacher(config: DataConfig, x: np.ndarray, seed: int, path: str) -> Float[np.ndarray, " n"]:
+    """The teacher over its standard deviation on all points, train and evaluation together."""
+    widths = config.teacher_widths or DEFAULT_TEACHER_WIDTHS
+    y = teacher(x, widths, _stream(seed, "teacher"))
+    scale = y.std()
+    if not scale > 1e-12 * np.abs(y).max():
+        raise ConfigError(f"{path}.teacher_widths", "wide enough for a teacher that is not constant", list(widths))
+    return y / scale
+
+
+def _stream(seed: int, purpose: str) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_TAG, _STREAMS.index(purpose))))
+
+
+def _modes(config: DataConfig) -> Modes:
+    q = config.frequencies or DEFAULT_FREQUENCIES
+    return Modes(q, config.amplitudes or (1.0,) * len(q), config.phases or (0.0,) * len(q))
+
+
+def _points(config: DataConfig, seed: int) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
+    """Angles (of train, then evaluation points; on the circle), train and evaluation points."""
+    sizes, norm = {"train": config.train, "eval": config.eval}, 1.0 if config.norm is None else config.norm
+    if config.kind != "circle":
+        dim = config.dim or DEFAULT_DIM
+        x = {purpose: _stream(seed, purpose).standard_normal((n, dim)) for purpose, n in sizes.items()}
+        if config.kind == "sphere":
+            x = {purpose: norm * a / np.linalg.norm(a, axis=1, keepdims=True) for purpose, a in x.items()}
+        return None, x["train"], x["eval"]
+    n, m = sizes.values()
+    turns = _stream(seed, "train").random(n) if config.angles == "uniform" else np.arange(n) / n
+    # j/m - k/n runs over the multiples of 1/lcm(n, m): half of that apart is as far as points can keep.
+    theta = 2 * np.pi * np.concatenate([turns, np.arange(m) / m + 1 / (2 * math.lcm(n, m))])
+    x = np.zeros((n + m, config.dim or 2))
+    x[:, 0], x[:, 1] = norm * np.cos(theta), norm * np.sin(theta)
+    return theta, x[:n], x[n:]
+
+
+def _split(rows: int, config: DataConfig, seed: int, path: str) -> tuple[np.ndarray, np.ndarray]:
+    """Train and evaluation rows, disjoint."""
+    n, m = config.train, config.eval
+    if m >= rows:
+        raise ConfigError(f"{path}.eval", f"less than the {rows} rows of {config.path}", m)
+    if n > rows - m:
+        raise ConfigError(f"{path}.train", f"at most {rows - m}, the {rows} rows of {config.path} less eval = {m}", n)
+    if config.split == "order":
+        return np.arange(n), np.arange(rows - m, rows)
+    order = _stream(seed, "split").permutation(rows)
+    return order[m : m + n], order[:m]
+
+
+def _from_file(config: DataConfig, path: str) -> tuple[Float[np.ndarray, "rows n0"], Float[np.ndarray, " rows"]]:
+    """Coordinates and target of all rows."""
+    file, where = Path(config.path), f"{path}.path"
+    if not file.exists():
+        raise ConfigError(where, "an existing data file", config.path)
+    try:
+        x, y, names = _load(file)
+        x, y = _floats(x), None if y is None else _floats(y)
+    except _UNREADABLE as error:
+        text = " ".join(str(error).split())
+        raise ConfigError(where, f"a csv, npy, npz or zarr file of numbers ({text})", config.path) from None
+    if y is not None:
+        if config.column is not None:
+            raise ConfigError(f"{path}.column", "left out, as the file has an array y", config.column)
+        if x.ndim not in (1, 2) or x.size == 0 or y.shape not in ((len(x),), (len(x), 1)):
+            shapes = f"{config.path} with x of shape {x.shape} and y of shape {y.shape}"
+            raise ConfigError(where, "a table x of rows by coordinates, and a y for each row", shapes)
+        x, target = np.column_stack([x, y]), -1
+    elif x.ndim != 2 or len(x) == 0 or x.shape[1] < 2:
+        raise ConfigError(where, "a table of rows by coordinates and target", f"{config.path} of shape {x.shape}")
+    else:
+        target = _column(config.column, names, x.shape[1], f"{path}.column")
+    if not np.isfinite(x).all():
+        row, column = np.argwhere(~np.isfinite(x))[0]
+        wrong = f"{config.path} with {x[row, column]} in row {row + 1}, column {column + 1}"
+        raise ConfigError(where, "free of NaN and infinity", wrong)
+    return np.delete(x, target, axis=1), x[:, target]
+
+
+def _floats(array: np.ndarray) -> Float[np.ndarray, "..."]:
+    if np.iscomplexobj(array):
+        raise ValueError("complex numbers")
+    return np.asarray(array, dtype=float)
+
+
+def _column(column: int | str | None, names: list[str] | None, width: int, where: str) -> int:
+    """Number of the target column."""
+    if column is None:
+        return width - 1
+    if isinstance(column, int):
+        if not -width <= column < width:
+            raise ConfigError(where, f"at least {-width} and at most {width - 1}", column)
+        return column
+    if names is None:
+        raise ConfigError(where, f"a number from 0 to {width - 1}, as the file has no header line", column)
+    if names.count(column) != 1:
+        raise ConfigError(where, f"the name of one of the columns {', '.join(names)}", column)
+    return names.index(column)
+
+
+def _load(file: Path) -> tuple[np.ndarray, np.ndarray | None, list[str] | None]:
+    """A table, or x and y; and the names of the columns, where there are any."""
+    if file.suffix == ".npy":
+        return np.load(file, allow_pickle=False), None, None
+    if file.suffix == ".npz":
+        with np.load(file, allow_pickle=False) as archive:
+            return *_pair(archive, archive.files), None
+    if file.suffix in (".zarr", ".zip") or file.is_dir():
+        import zarr  # slow to import, and most studies have no such file
+
+        node = zarr.open(str(file), mode="r")
+        parts = {"": node} if isinstance(node, zarr.Array) else dict(node.arrays())
+        if any({"scale_factor", "add_offset"} & set(array.attrs) for array in parts.values()):
+            raise ValueError("packed numbers, with a scale_factor or add_offset")
+        return *_pair(parts, sorted(parts)), None
+    return _read_csv(file)
+
+
+def _pair(arrays: Any, names: list[str]) -> tuple[np.ndarray, np.ndarray | None]:
+    """x and y; or the one array there is, a table."""
+    if "x" in names and "y" in names:
+        return arrays["x"][...], arrays["y"][...]
+    if len(names) != 1:
+        raise ValueError(f"it has no arrays x and y but {', '.join(names) or 'none'}")
+    return arrays[names[0]][...], None
+
+
+def _read_csv(file: Path) -> tuple[np.ndarray, None, list[str] | None]:
+    names, rows = None, []
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        cells = [cell.strip() for cell in next(csv.reader([line], skipinitialspace=True))]
+        if names is None and not rows and not any(map(_is_number, cells)):
+            names = cells
+            continue
+        if not all(map(_is_number, cells)):
+            raise ValueError(f"line {number} is no list of numbers" + ("" if rows or names else ", nor of names alone"))
+        if len(cells) != len(names or (rows[:1] and rows[0]) or cells):
+            raise ValueError(f"line {number} has {len(cells)} columns, the first has {len(names or rows[0])}")
+        rows.append([float(cell) for cell in cells])
+    return np.array(rows, dtype=float).reshape(len(rows), -1), None, names
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,142 @@
+"""One shard of a training study: networks trained together, a snapshot at a time, so that a killed job goes on."""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ntkpipe.drawing import Arrays
+from ntkpipe.engines import dense
+from ntkpipe.networks import Network
+from ntkpipe.streams import Stream, quanta
+from ntkpipe.training import checkpoint, descent, observe, tensors
+
+QUANTUM = 8
+"""Networks trained at once, on one stream."""
+
+DIMS = {
+    "f_train": ("train",),
+    "f_eval": ("eval",),
+    "ntk_train": ("train", "train_"),
+    "ntk_eval_train": ("eval", "train"),
+    "f_linear_train": ("train",),
+    "ntk_third": ("train", "train_"),
+    "ntk_fourth": ("train", "train_"),
+}
+"""Dims of a snapshot's variables after (seed, snapshot)."""
+
+
+def draw(study: Any, shard: Any, scratch: Path) -> Arrays:
+    """The arrays of a planned shard (untyped: plan and config are no code that a draw depends on)."""
+    cell, stream = shard.cell, study.stream(shard.cell)
+    parts = []
+    for quantum, n in quanta(shard.start, shard.stop, QUANTUM):
+        parts.append(train(cell.network, study.data, cell.settings, stream, quantum, n, scratch / str(quantum)))
+    return {name: (dims, np.concatenate([part[name][1] for part in parts])) for name, (dims, _) in parts[0].items()}
+
+
+def constants(study: Any) -> dict[str, tuple[tuple[str, ...], np.ndarray, str]]:
+    """Variables that all cells share: name -> (dims, values, long name)."""
+    data = study.data
+    return {
+        "x_train": (("train", "coordinate"), data.x_train, "train points"),
+        "y_train": (("train",), data.y_train, "labels of the train points, noise included"),
+        "x_eval": (("eval", "coordinate"), data.x_eval, "evaluation points"),
+        "y_eval": (("eval",), data.y_eval, "target on the evaluation points, without noise"),
+        "step": (("snapshot",), np.array(study.config.settings.snapshot_steps), "steps taken"),
+    }
+
+
+def train(network: Network, data: Any, config: Any, stream: Stream, quantum: int, n: int, scratch: Path) -> Arrays:
+    """Train the first n networks of a quantum; name -> (dims, array) with the leading dims seed and snapshot."""
+    with jax.enable_x64(True):
+        x, y, x_eval = (jnp.asarray(part, "float64") for part in (data.x_train, data.y_train, data.x_eval))
+        init_key, order_key = jax.random.split(stream.key(quantum))
+        start = jax.vmap(partial(dense.init, network=network))(jax.random.split(init_key, QUANTUM)[:n])
+        keys = jax.random.split(order_key, QUANTUM)[:n]
+        advance, look = _compiled(network, config.method, config.batch, config.rtol, config.atol)
+        scale = 1.0 if config.loss == "half_sum" else 1.0 / len(y)
+        first = look(start, start, x, y, x_eval, jnp.zeros(n))
+        size = step_sizes(np.asarray(first.ntk_train), config.eta, config.eta_unit, scale)
+        eta = jnp.asarray(size * scale)  # in flow time
+        limit = config.divergence * jnp.sum((first.f_train - y) ** 2, axis=1)
+        state = descent.State(start, jnp.zeros(n, int), jnp.full(n, -1))
+        shadow = jax.tree.map(lambda leaf: leaf[:1], state)
+        rows, (state, shadow) = checkpoint.load(scratch, (state, shadow))
+        for number, step in enumerate(config.snapshot_steps):
+            if number < len(rows):
+                continue
+            more = step - (config.snapshot_steps[number - 1] if number else 0)
+            if more:
+                state = advance(state, more, x, y, eta, limit, keys)
+                if config.method == "flow":
+                    tight = _compiled(network, config.method, None, config.rtol / 100, config.atol / 100)[0]
+                    shadow = tight(shadow, more, x, y, eta[:1], limit[:1], keys[:1])
+            seen = look(state.params, start, x, y, x_eval, eta)
+            bad = ~(jnp.sum((seen.f_train - y) ** 2, axis=1) <= limit)
+            state = state._replace(diverged=jnp.where((state.diverged < 0) & bad, state.step, state.diverged))
+            row = {name: np.array(value, float) for name, value in seen._asdict().items()}
+            for value in row.values():
+                value[np.asarray(state.diverged) >= 0] = np.nan
+            row["loss"] = 0.5 * scale * np.sum((row["f_train"] - data.y_train) ** 2, axis=1)
+            if config.method == "flow":
+                row["flow_error"] = _flow_error(network, row["f_train"], shadow.params, x, y, first.f_train)
+            checkpoint.save(scratch, number, row, (state, shadow))
+            rows.append(row)
+        arrays: Arrays = {
+            name: (("seed", "snapshot", *DIMS.get(name, ())), np.stack([row[name] for row in rows], axis=1))
+            for name in rows[0]
+        }
+        times = np.asarray(eta)[:, None] * np.array(config.snapshot_steps)
+        arrays["time"] = ("seed", "snapshot"), times
+        arrays["eta_used"] = ("seed",), size
+        diverged = np.asarray(state.diverged)
+        arrays["status"] = ("seed",), (diverged >= 0).astype(np.int64)
+        arrays["diverged_time"] = ("seed",), np.where(diverged >= 0, diverged * np.asarray(eta), np.nan)
+        if config.tensors:
+            predict = jax.jit(jax.vmap(partial(tensors.predict, network=network, nodes=32), in_axes=(0, None, None, 0)))
+            for name, value in zip(("ntk_third", "ntk_fourth"), predict(start, x, y, jnp.asarray(times)), strict=True):
+                arrays[name] = ("seed", "snapshot", *DIMS[name]), np.asarray(value)
+    return arrays
+
+
+def step_sizes(ntk: np.ndarray, eta: float, unit: str, scale: float) -> np.ndarray:
+    """Step size of each network: eta, or eta times 2/(s lambda_max(K_0)), where a frozen kernel stops converging."""
+    if unit == "absolute":
+        return np.full(len(ntk), eta)
+    largest = np.linalg.eigvalsh(ntk)[:, -1]
+    return np.divide(2.0 * eta / scale, largest, out=np.zeros(len(ntk)), where=largest > 0)
+
+
+def _flow_error(network: Network, f: np.ndarray, shadow: Any, x, y, f_start) -> np.ndarray:
+    """|f - f'|/|r_0| of the first network against a hundredth of the tolerances; NaN for the others."""
+    better = jax.vmap(lambda p: dense.forward(p, x, network))(shadow)[0]
+    out = np.full(len(f), np.nan)
+    out[0] = np.linalg.norm(f[0] - np.asarray(better)) / np.linalg.norm(np.asarray(f_start[0] - y))
+    return out
+
+
+@lru_cache(maxsize=16)
+def _compiled(network: Network, method: str, batch: int | None, rtol: float, atol: float):
+    """(advance, look), vmapped over networks; the number of steps is traced, so each compiles once a shape."""
+
+    def advance(state, steps, x, y, eta, limit, key):
+        arguments = (state, steps, x, y, eta, limit, network)
+        if method == "gd":
+            return descent.descend(*arguments)
+        if method == "sgd":
+            return descent.descend_stochastically(*arguments, batch=batch, key=key)
+        return descent.flow(*arguments, rtol=rtol, atol=atol)
+
+    def look(params, start, x, y, x_eval, eta):
+        return observe.snapshot(params, start, x, y, x_eval, eta, network)
+
+    return (
+        jax.jit(jax.vmap(advance, in_axes=(0, None, None, None, 0, 0, 0))),
+        jax.jit(jax.vmap(look, in_axes=(0, 0, None, None, None, 0))),
+    )

@@ -1,0 +1,53 @@
+"""Snapshots of a run that is under way, so that a killed job goes on from its last one, bit for bit.
+
+Each snapshot is a file of its own and the state a file beside it; both are renamed into place, so that a kill leaves
+whole files only. What cannot be read is not there.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+Row = dict[str, np.ndarray]
+
+
+def save(folder: Path, number: int, row: Row, state: Any) -> None:
+    """Keep snapshot ``number`` and the state (a pytree of arrays) that follows it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / f"row{number}.npz", row)
+    _write(folder / f"state{number}.npz", {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))})
+    (folder / f"state{number - 1}.npz").unlink(missing_ok=True)
+
+
+def load(folder: Path, state: Any) -> tuple[list[Row], Any]:
+    """(snapshots so far, the state after the last); none and the given state where there is nothing to go on from."""
+    numbers = sorted((int(file.stem[5:]) for file in folder.glob("state*.npz")), reverse=True)
+    for number in numbers:
+        try:
+            rows = [_read(folder / f"row{i}.npz") for i in range(number + 1)]
+            kept = _read(folder / f"state{number}.npz")
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            continue
+        leaves, tree = jax.tree.flatten(state)
+        return rows, jax.tree.unflatten(tree, [jax.numpy.asarray(kept[str(i)]) for i in range(len(leaves))])
+    return [], state
+
+
+def _write(path: Path, arrays: Row) -> None:
+    temporary = path.with_suffix(".tmp")
+    with open(temporary, "wb") as handle:
+        np.savez(handle, **arrays)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(temporary, path)
+
+
+def _read(path: Path) -> Row:
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}

@@ -1,0 +1,144 @@
+r"""Training of one network: full-batch gradient descent, minibatch SGD, gradient flow; to be vmapped over seeds.
+
+Loss s/2 |f(X) - y|^2 with s = 1 (``half_sum``) or 1/N (``mean``). A step in the trained variables moves W^l by
+-eta g_l dL/dW^l and b^l by -eta t_l dL/db^l (docs/theory.md sections 1 and 5); in flow time t = eta s k both are
+discretizations of
+
+.. math:: \dot\theta = -\sum_i r_i \nabla f(x_i), \qquad \dot r = -K_t r.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+from ntkpipe.engines import dense
+from ntkpipe.networks import Network
+
+Params = list[tuple[Array, Array]]
+
+
+class State(NamedTuple):
+    """One network in training: parameters, steps taken, the step at which it diverged (-1: it did not)."""
+
+    params: Any
+    step: Int[Array, ""]
+    diverged: Int[Array, ""]
+
+
+def gains(network: Network) -> list[tuple[float, float]]:
+    """(g_l, t_l) of each run of layers."""
+    return [(network.weight_gain[first], network.bias_gain[first]) for first, _ in dense.runs(network)]
+
+
+def direction(params: Params, x, residual, network: Network) -> Params:
+    """-sum_i r_i grad f(x_i) as a change of the stored weights and biases."""
+    _, pull = jax.vjp(lambda p: dense.forward(p, x, network), params)
+    (gradient,) = pull(residual)
+    return [(-g * w, -t * b) for (w, b), (g, t) in zip(gradient, gains(network), strict=True)]
+
+
+def moved(params: Params, change: Params, size) -> Params:
+    """params + size * change."""
+    return jax.tree.map(lambda p, c: p + size * c, params, change)
+
+
+def distance(params: Params, start: Params, network: Network) -> Float[Array, ""]:
+    """|theta - theta_0| in the trained variables."""
+    total = 0.0
+    for (w, b), (w_0, b_0), (g, t) in zip(params, start, gains(network), strict=True):
+        total += jnp.sum((w - w_0) ** 2) / g if g else 0.0
+        total += jnp.sum((b - b_0) ** 2) / t if t else 0.0
+    return jnp.sqrt(total)
+
+
+def descend(
+    state: State,
+    steps: Int[Array, ""],
+    x: Float[Array, "train n0"],
+    y: Float[Array, " train"],
+    eta: Float[Array, ""],
+    limit: Float[Array, ""],
+    network: Network,
+) -> State:
+    """``steps`` steps of full-batch gradient descent; eta in flow time (step size times s).
+
+    ``limit``: the value of |r|^2 from which on (or where it is not finite) the run has diverged.
+    """
+
+    def one(_, state: State) -> State:
+        residual = dense.forward(state.params, x, network) - y
+        bad = ~(jnp.sum(residual**2) <= limit)
+        diverged = jnp.where((state.diverged < 0) & bad, state.step, state.diverged)
+        return State(moved(state.params, direction(state.params, x, residual, network), eta), state.step + 1, diverged)
+
+    return jax.lax.fori_loop(0, steps, one, state)
+
+
+def descend_stochastically(
+    state: State,
+    steps: Int[Array, ""],
+    x: Float[Array, "train n0"],
+    y: Float[Array, " train"],
+    eta: Float[Array, ""],
+    limit: Float[Array, ""],
+    network: Network,
+    *,
+    batch: int,
+    key: Key[Array, ""],
+) -> State:
+    """``steps`` steps on minibatches, drawn without replacement for each step by its number.
+
+    The gradient of a batch is scaled by N/batch, so that its mean is the full one.
+    """
+    count = len(x)
+
+    def one(_, state: State) -> State:
+        rows = jax.random.choice(jax.random.fold_in(key, state.step), count, (batch,), replace=False)
+        residual = dense.forward(state.params, x[rows], network) - y[rows]
+        bad = ~(jnp.sum(residual**2) * count / batch <= limit)
+        diverged = jnp.where((state.diverged < 0) & bad, state.step, state.diverged)
+        change = direction(state.params, x[rows], residual, network)
+        return State(moved(state.params, change, eta * count / batch), state.step + 1, diverged)
+
+    return jax.lax.fori_loop(0, steps, one, state)
+
+
+def flow(
+    state: State,
+    steps: Int[Array, ""],
+    x: Float[Array, "train n0"],
+    y: Float[Array, " train"],
+    eta: Float[Array, ""],
+    limit: Float[Array, ""],
+    network: Network,
+    *,
+    rtol: float,
+    atol: float,
+) -> State:
+    """Gradient flow over the time ``steps * eta``: Tsitouras' 5(4) pair with a PI step-size controller (diffrax)."""
+    import diffrax
+
+    def field(_, params, __):
+        return direction(params, x, dense.forward(params, x, network) - y, network)
+
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(field),
+        diffrax.Tsit5(),
+        t0=0.0,
+        t1=steps * eta,
+        dt0=None,
+        y0=state.params,
+        stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
+        saveat=diffrax.SaveAt(t1=True),
+        max_steps=1_000_000,
+        throw=False,
+    )
+    params = jax.tree.map(lambda leaf: leaf[0], solution.ys)
+    residual = dense.forward(params, x, network) - y
+    bad = ~(jnp.sum(residual**2) <= limit) | (solution.result != diffrax.RESULTS.successful)
+    step = state.step + steps
+    return State(params, step, jnp.where((state.diverged < 0) & bad, step, state.diverged))

@@ -1,0 +1,239 @@
+"""Regimes, thresholds and predictors: exact cases, coverage of the intervals, ends of the grid."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from ntkpipe.analysis import regimes
+from ntkpipe.analysis.intervals import Estimate
+
+REPETITIONS = 200
+FOUR_ERRORS = 4 * np.sqrt(0.9 * 0.1 / REPETITIONS)  # 0.085
+
+
+def test_classify():
+    size = np.array([0.01, 0.1, 0.5, 0.01, np.nan, np.nan, np.inf])
+    diverged = np.array([False, False, False, True, True, False, False])
+    expected = ["lazy", "weak", "weak", "unstable", "unstable", "unknown", "weak"]
+    assert list(regimes.classify(size, diverged, 0.1)) == expected
+    with pytest.raises(ValueError, match="lazy_tolerance must be positive, was 0"):
+        regimes.classify(size, diverged, 0.0)
+
+
+def test_fractions_count_all_runs_of_a_cell():
+    size = np.array([0.01, np.nan, np.nan, 0.5, 0.01, 0.01])
+    diverged = np.array([False, True, False, False, False, False])
+    got = regimes.fractions(regimes.classify(size, diverged, 0.1), np.array([4, 4, 4, 4, 2, 2]), 0.95)
+    assert {name: e.value for name, e in got[4].items()} == dict.fromkeys(regimes.REGIMES, 0.25)
+    assert {name: e.value for name, e in got[2].items()} == {"lazy": 1, "weak": 0, "unstable": 0, "unknown": 0}
+
+
+def test_fraction_of_none_hit_is_the_known_bound():
+    """0 of 8: high is 1 - (tail)^(1/8)."""
+    exact = stats.binomtest(3, 8).proportion_ci(0.9, method="exact")
+    assert regimes.fraction(3, 8, 0.9) == pytest.approx((3 / 8, exact.low, exact.high))
+    assert regimes.fraction(0, 8, 0.95) == pytest.approx((0, 0, 1 - 0.025**0.125))
+    assert np.isnan(regimes.fraction(0, 0, 0.95)).all()
+
+
+def test_exact_intervals_of_8_seeds_cover_and_wilsons_do_not():
+    """Coverage summed over the 9 outcomes, no simulation."""
+    p = np.linspace(0.001, 0.999, 999)[:, None]
+    k = np.arange(9)
+
+    def least(ends):
+        low, high = np.array(ends).T
+        return np.min(np.sum(stats.binom.pmf(k, 8, p) * ((low <= p) & (p <= high)), axis=1))
+
+    assert least([regimes.fraction(int(i), 8, 0.95)[1:] for i in k]) >= 0.95
+    assert least([tuple(stats.binomtest(int(i), 8).proportion_ci(0.95, method="wilson")) for i in k]) < 0.85
+
+
+def _hits(counts, seeds=8, x=None):
+    grid = 2.0 ** np.arange(len(counts)) if x is None else x
+    return np.repeat(grid, seeds), np.concatenate([np.arange(seeds) < c for c in counts])
+
+
+def test_fraction_threshold_of_a_sharp_step():
+    """Separation, where logistic regression has no solution: between the two loads, value in the (log) middle."""
+    assert regimes.fraction_threshold(*_hits([0, 0, 8, 8]), 0.95) == pytest.approx((8**0.5, 2, 4))
+
+
+def test_fraction_threshold_is_log_linear_between_neighbours():
+    value, low, high = regimes.fraction_threshold(*_hits([0, 2, 6, 8]), 0.95)
+    assert (value, low, high) == pytest.approx((8**0.5, 1, 8))
+    assert regimes.fraction_threshold(*_hits([0, 3, 7, 8]), 0.95).value == pytest.approx(2 * 2**0.25)
+
+
+def test_fraction_threshold_pools_what_does_not_grow():
+    """2/8 then 0/8 are 1/8 each; the 2/8 is no evidence below 1/2, so the interval starts before it."""
+    got = regimes.fraction_threshold(*_hits([0, 2, 0, 7]), 0.95)
+    assert got == pytest.approx((4 * 2 ** ((4 - 1) / (7 - 1)), 1, np.inf))
+
+
+def test_fraction_threshold_beyond_the_grid():
+    assert regimes.fraction_threshold(*_hits([0, 0, 0]), 0.95) == (np.inf, 4, np.inf)
+    assert regimes.fraction_threshold(*_hits([8, 8, 8]), 0.95) == (0, 0, 1)
+    assert regimes.fraction_threshold(*_hits([0, 0, 8, 8], seeds=5), 0.95).low == 0  # all 5 of 5: too few
+    assert regimes.fraction_threshold(*_hits([0, 0, 8, 8], seeds=5), 0.95).high == np.inf
+    assert np.isnan(regimes.fraction_threshold(np.empty(0), np.empty(0, bool), 0.95)).all()
+
+
+def test_equal_x_of_several_cells_are_pooled():
+    x, hit = _hits([1, 7], seeds=8, x=np.array([1.0, 1.0]))
+    assert regimes.fraction_threshold(x, hit, 0.95) == (0.0, 0.0, np.inf)  # half at the smallest x
+
+
+@given(st.lists(st.integers(0, 8), min_size=1, max_size=7), st.sampled_from([0.5, 0.9, 0.99]))
+def test_fraction_threshold_lies_in_its_interval(counts, confidence):
+    """Whatever the counts, also where they fall with x; so the interval is never empty."""
+    value, low, high = regimes.fraction_threshold(*_hits(counts), confidence)
+    assert low <= value <= high and low < high
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize(
+    ("p", "bracket"),
+    [
+        ((0.02, 0.1, 0.3, 0.7, 0.9, 1.0), (2, 3)),
+        ((0.45, 0.5, 0.5, 0.5, 0.5, 0.5), (0, 1)),  # many chances to be misled
+    ],
+)
+def test_fraction_threshold_covers(p, bracket, shared):
+    """At least 90 %, less 4 binomial errors, with seeds of their own at each x and with the same ones at all x."""
+    rng = np.random.default_rng(0)
+    x = np.arange(1.0, 7.0)
+    held = 0
+    for _ in range(REPETITIONS):
+        u = np.tile(rng.uniform(size=8), (6, 1)) if shared else rng.uniform(size=(6, 8))
+        hit = u < np.array(p)[:, None]
+        _, low, high = regimes.fraction_threshold(np.repeat(x, 8), hit.ravel(), 0.9)
+        held += low <= x[bracket[0]] and x[bracket[1]] <= high
+    assert held / REPETITIONS > 0.9 - FOUR_ERRORS
+
+
+def _runs(seeds=8, betas=(0.02, 0.05, 0.1, 0.2, 0.5, 1.0)):
+    return np.repeat(np.array(betas), seeds), np.repeat(np.arange(len(betas)), seeds)
+
+
+def _size_threshold(log_size, beta, cell, tolerance, confidence=0.9):
+    return regimes.size_threshold(beta, np.exp(log_size), np.zeros(len(beta), bool), cell, tolerance, confidence)
+
+
+def test_size_threshold_of_an_exact_line():
+    beta, cell = _runs(2)
+    got = _size_threshold(0.5 + 0.7 * np.log(beta), beta, cell, np.exp(0.5) * 0.3**0.7)
+    assert got == pytest.approx((0.3, 0.3, 0.3), rel=1e-6)
+
+
+def test_size_threshold_beyond_the_grid():
+    beta, cell = _runs(2)
+    line = 0.7 * np.log(beta)
+    assert _size_threshold(line, beta, cell, 1.1) == (np.inf,) * 3
+    assert _size_threshold(line, beta, cell, 0.01) == (0,) * 3
+    noise = 0.3 * np.random.default_rng(1).normal(size=len(beta))
+    value, low, high = _size_threshold(line + noise, beta, cell, 0.98)
+    assert 0.3 < low < 1 and value > low and high == np.inf
+    value, low, high = _size_threshold(line + noise, beta, cell, 0.02**0.7 * 1.02)
+    assert low == 0 and value < high and 0.02 < high < 0.07
+
+
+def test_size_threshold_of_sizes_that_do_not_grow():
+    beta, cell = _runs(4)
+    assert np.isnan(_size_threshold(-0.7 * np.log(beta), beta, cell, 3.0).value)
+    flat = np.random.default_rng(2).normal(size=len(beta))
+    assert _size_threshold(flat, beta, cell, float(np.exp(flat.mean())))[1:] == (0, np.inf)
+    assert np.isnan(_size_threshold(flat[:4], beta[:4], cell[:4], 1.0)).all()  # one beta
+
+
+@pytest.mark.parametrize(("seeds", "truth"), [(8, 0.15), (3, 0.15), (8, 0.9)])
+def test_size_threshold_covers(seeds, truth):
+    """90 % of 200, to 4 binomial errors; noise that grows with beta, also close to the end of the grid."""
+    rng = np.random.default_rng(3)
+    beta, cell = _runs(seeds)
+    held = 0
+    for _ in range(REPETITIONS):
+        log_size = 0.6 * np.log(beta) + 0.3 * (1 + beta) * rng.normal(size=len(beta))
+        _, low, high = _size_threshold(log_size, beta, cell, truth**0.6)
+        held += low <= truth <= high
+    assert held / REPETITIONS == pytest.approx(0.9, abs=FOUR_ERRORS)
+
+
+def test_thresholds_per_load():
+    """beta* = 0.1 at load 0.25 and beyond the grid at 0.01; diverged runs are not lazy, unknown ones are left out."""
+    beta, cell = (np.tile(v, 2) for v in _runs())
+    cell[len(cell) // 2 :] += 6
+    load = np.repeat([0.25, 0.01], len(cell) // 2)
+    size = load * beta * 4
+    diverged = (beta > 0.4) & (load == 0.25)
+    size[diverged] = np.nan
+    size[0] = np.nan  # unknown
+    rows = regimes.thresholds(beta, load, size, diverged, cell, 0.1 * (1 + 1e-9), 0.95)
+    assert [row.load for row in rows] == [0.01, 0.25]
+    assert rows[0].size == (np.inf,) * 3
+    assert rows[0].fraction == (np.inf, 1, np.inf)
+    assert rows[1].size == pytest.approx((0.1,) * 3, rel=1e-4)
+    assert rows[1].fraction == pytest.approx((0.02**0.5, 0.1, 0.2))
+
+
+def test_mid_ranks_are_ranks_of_repeated_runs():
+    rng = np.random.default_rng(4)
+    values = np.round(rng.normal(size=20), 1)
+    weights = rng.integers(0, 4, size=(3, 20))
+    got = regimes.mid_ranks(values, weights.astype(float))
+    for row, w in zip(got, weights, strict=True):
+        expected = stats.rankdata(np.repeat(values, w))
+        np.testing.assert_allclose(np.repeat(row, w) + 0.5, expected, rtol=1e-14)
+
+
+def test_predictors_are_spearmans_correlations():
+    rng = np.random.default_rng(5)
+    cell = np.repeat(np.arange(6), 5)
+    first, second, noise = cell * 0.1, rng.normal(size=30) + cell, rng.normal(size=30)
+    for outcome in (second + noise, second + noise > 2):
+        got = regimes.predictors(first, second, outcome, cell, 0.9)
+        one, two = (stats.spearmanr(x, outcome).statistic for x in (first, second))
+        assert (got.first.value, got.second.value, got.difference.value) == pytest.approx((one, two, two - one))
+        for part in got:
+            assert part.low < part.value < part.high
+    spoiled = np.where(np.arange(30) == 7, np.nan, second)
+    rest = np.arange(30) != 7
+    with_nan, without = (
+        regimes.predictors(first[r], s[r], noise[r], cell[r], 0.9) for r, s in ((slice(None), spoiled), (rest, second))
+    )
+    assert with_nan == without
+
+
+def test_predictors_of_perfect_order_and_of_too_little():
+    cell = np.repeat(np.arange(5), 2)
+    x = np.arange(10.0)
+    up, down, difference = regimes.predictors(x, -(x**3), np.exp(x), cell, 0.9)
+    assert up == pytest.approx((1, 1, 1)) and down == pytest.approx((-1, -1, -1))
+    assert difference == pytest.approx((0, 0, 0))
+    constant = regimes.predictors(x, np.ones(10), x, cell, 0.9)
+    assert constant.first.value == 1 and np.isnan([*constant.second, *constant.difference]).all()
+    three = regimes.predictors(x[:6], x[:6], x[:6], cell[:6], 0.9)
+    assert three.first.value == pytest.approx(1) and np.isnan(three.first.low)
+    nothing = regimes.predictors(x * np.nan, x, x, cell, 0.9)
+    assert nothing.first == pytest.approx(Estimate(np.nan, np.nan, np.nan), nan_ok=True)
+
+
+def test_predictors_cover():
+    """Normal cells and seeds, where Spearman's is (6/pi) asin(rho/2): rho = 0.72 and 0.9; 90 %, to 4 binomial errors.
+
+    The difference holds more (94 % in 800 repetitions).
+    """
+    rng = np.random.default_rng(6)
+    cells, seeds = 24, 3
+    cell = np.repeat(np.arange(cells), seeds)
+    one, two = (6 / np.pi * np.arcsin(rho / 2) for rho in (0.72, 0.9))
+    held = np.zeros(3)
+    for _ in range(REPETITIONS):
+        first, own = rng.normal(size=(2, cells))[:, cell]
+        second = 0.8 * first + 0.6 * (own + rng.normal(size=len(cell))) / 2**0.5
+        outcome = 0.9 * second + 0.19**0.5 * rng.normal(size=len(cell))
+        got = np.array(regimes.predictors(first, second, outcome, cell, 0.9))
+        held += (got[:, 1] <= [one, two, two - one]) & ([one, two, two - one] <= got[:, 2])
+    np.testing.assert_allclose(held / REPETITIONS, 0.9, rtol=0, atol=FOUR_ERRORS)
