@@ -43,7 +43,7 @@ def section(study: Study) -> dict[str, Any]:
         "verified": "eta dE[K]/d eta, gates held",
         "verification": [_verify(row) for row in drawn.itertuples()],
         "coverage": agreement(drawn, study.config.tolerances.confidence),
-        "tables": [("Derivative, whole step and flips, and how far a step is linear", scaling_table(scaling))],
+        "lead_tables": [("Derivative, whole step and flips, and how far a step is linear", scaling_table(scaling))],
     }
 
 

@@ -152,7 +152,7 @@ def test_report_answers_with_numbers_of_the_tables(study):
     scaling = tables.load(study, "scaling")
     widest = scaling[scaling.width == 32].sort_values("beta")
     assert any(f"{widest.scaling_ratio_exact.iloc[-1]:.3g} at beta = 0.125" in said for said in section["answers"])
-    ((_, rows),) = section["tables"]
+    ((_, rows),) = section["lead_tables"]
     assert len(rows) == scaling.rest_share.notna().sum()
     assert {row["within 2 x derivative"] for row in rows} <= {"yes", "no", ""}
     assert len(section["verification"]) == 13 and "derivative" in section["coverage"]
