@@ -58,8 +58,11 @@ def draw_study():
     def draw(study, keep_valid: bool = False) -> None:
         for shard in study.shards:
             attrs = shards.attrs_of(study, shard)
-            if not (keep_valid and shards.is_valid(shard.path, attrs)):
-                shards.write(shard.path, kinds.load(study, "draw").draw(study, shard), attrs)
+            if keep_valid and shards.is_valid(shard.path, attrs):
+                continue
+            with shards.scratch(shard.path, attrs) as folder:
+                resumes = (folder,) if kinds.of(study).resumes else ()
+                shards.write(shard.path, kinds.load(study, "draw").draw(study, shard, *resumes), attrs)
 
     return draw
 

@@ -33,7 +33,7 @@ class TrainConfig(Model):
     """of the snapshots' steps"""
     at: axis(Annotated[int, Field(strict=True, ge=1)]) | None = None
     """steps of the snapshots instead, rising; initialization is added"""
-    divergence: Positive = 1e4
+    divergence: Annotated[float, Field(strict=True, gt=1, allow_inf_nan=False)] = 1e4
     """a run whose loss exceeds this many times its first loss has diverged: recorded as unstable, with its time"""
     rtol: Positive = 1e-7
     """relative tolerance of the flow's integrator"""
@@ -41,6 +41,9 @@ class TrainConfig(Model):
     """absolute tolerance of the flow's integrator"""
     tensors: bool = Field(default=False, strict=True)
     """predict K_t from initialization by the third- and fourth-order tensors too (smooth activations)"""
+
+    per_layer: bool = Field(default=False, strict=True)
+    """keep what each layer contributes to K_t on the train points too (depth + 1 times the storage of K_t)"""
 
     @model_validator(mode="after")
     def _fits(self) -> TrainConfig:
@@ -63,7 +66,7 @@ class TrainConfig(Model):
         inner = self.snapshots - 1
         if self.spacing == "linear":
             return tuple(sorted({round(self.steps * i / inner) for i in range(inner + 1)}))
-        log = {round(self.steps ** (i / max(inner - 1, 1))) for i in range(inner)} | {self.steps}
+        log = {round(self.steps ** (i / (inner - 1))) for i in range(inner - 1)} | {self.steps}
         return (0, *sorted(log))
 
 

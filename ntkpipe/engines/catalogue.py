@@ -103,9 +103,12 @@ def seconds_per_draw(engine: str, task: Task) -> float:
     net, k = task.network, task.n_inputs
     if task.kind == "trajectory":
         train = task.settings
-        flops = 6 * k * net.n_parameters * train.steps * (4 if train.method == "flow" else 1)
-        snapshots = len(train.snapshot_steps) * (4 * k * net.n_parameters + 4 * k * k * sum(net.fan_in)) * 2
-        return 1e-2 + (flops + snapshots) / 2e9 + train.steps * (net.depth + 1) * 4e-6
+        kinks = net.activation in ("relu", "leaky_relu")  # gate flips stop the flow's integrator
+        steps = train.steps * (1 if train.method != "flow" else 6000 if kinks else 15)
+        flops = 6 * k * net.n_parameters * steps
+        snapshots = len(train.snapshot_steps) * (20 * k * net.n_parameters + 8 * k * k * sum(net.fan_in))
+        snapshots *= 6 if train.tensors else 1
+        return 1e-2 + (flops + snapshots) / 1.6e10 + steps * (net.depth + 1) * 3e-7
     if task.kind == "first_step":
         if engine == "dense":
             return 2e-4 + net.n_parameters * 12e-8
@@ -133,7 +136,8 @@ def bytes_needed(engine: str, task: Task) -> int:
     """Peak memory of a sampling job beyond the interpreter, by the engines' batch sizes."""
     net, k = task.network, task.n_inputs
     if task.kind == "trajectory":
-        return 8 * (8 * 12 * net.n_parameters + 16 * k * k * (net.depth + 4) + 16 * k * sum(net.fan_in))
+        kept = 8 * 3 * k * k * len(task.settings.snapshot_steps)  # of eight networks, once more to write them
+        return 8 * (kept + 8 * 12 * net.n_parameters + 16 * k * k * (net.depth + 4) + 16 * k * sum(net.fan_in))
     if task.kind == "first_step":
         if engine in ("exact", "scalar"):
             return 16 * MiB

@@ -16,7 +16,7 @@ def run(study: Study) -> None:
     from ntkpipe.figures import style
 
     drawers, kind = kinds.load(study, "figures").FIGURES, kinds.of(study)
-    needed = [*kind.tables(study), *(["sums"] if study.shards else [])]
+    needed = [*kind.tables(study), *(["sums"] if study.shards and kind.sums else [])]
     data = {name: store.read_rows(Path(study.folder) / f"{name}.zarr") for name in needed}
     folder = Path(study.folder) / "figures"
     folder.mkdir(parents=True, exist_ok=True)

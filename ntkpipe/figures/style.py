@@ -102,8 +102,9 @@ def readable_log(axis) -> None:
     def text(value: float, _position) -> str:
         if 1e-3 < value < 1e4:
             return f"{value:g}"
-        exponent = round(math.log10(value))
-        return f"$10^{{{exponent}}}$"
+        exponent = math.floor(math.log10(value) + 1e-9)
+        mantissa = value / 10.0**exponent
+        return f"$10^{{{exponent}}}$" if abs(mantissa - 1) < 1e-6 else rf"${mantissa:g}\times10^{{{exponent}}}$"
 
     axis.set_major_locator(LogLocator(base=10, numticks=12))
     axis.set_major_formatter(FuncFormatter(text))

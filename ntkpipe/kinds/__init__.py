@@ -23,7 +23,7 @@ from typing import Any
 
 from ntkpipe.streams import QUANTUM
 
-NAMES = ("initialization", "first_step")
+NAMES = ("initialization", "first_step", "trajectory")
 
 Meaning = dict[str, tuple[str, str]]
 """variable -> (long name, equation or paper that it follows)"""

@@ -1,13 +1,15 @@
 """Snapshots of a run that is under way, so that a killed job goes on from its last one, bit for bit.
 
 Each snapshot is a file of its own and the state a file beside it; both are renamed into place, so that a kill leaves
-whole files only. What cannot be read is not there.
+whole files only. Each begins with the sha256 of its rest (zip's own checksums leave headers of arrays open to a flipped
+bit); what does not match it is not there.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +22,19 @@ Row = dict[str, np.ndarray]
 def save(folder: Path, number: int, row: Row, state: Any) -> None:
     """Keep snapshot ``number`` and the state (a pytree of arrays) that follows it."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / f"row{number}.npz", row)
-    _write(folder / f"state{number}.npz", {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))})
-    (folder / f"state{number - 1}.npz").unlink(missing_ok=True)
+    _write(folder / f"row{number}.part", row)
+    _write(folder / f"state{number}.part", {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))})
+    (folder / f"state{number - 1}.part").unlink(missing_ok=True)
 
 
 def load(folder: Path, state: Any) -> tuple[list[Row], Any]:
     """(snapshots so far, the state after the last); none and the given state where there is nothing to go on from."""
-    numbers = sorted((int(file.stem[5:]) for file in folder.glob("state*.npz")), reverse=True)
+    numbers = sorted((int(file.stem[5:]) for file in folder.glob("state*.part")), reverse=True)
     for number in numbers:
         try:
-            rows = [_read(folder / f"row{i}.npz") for i in range(number + 1)]
-            kept = _read(folder / f"state{number}.npz")
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            rows = [_read(folder / f"row{i}.part") for i in range(number + 1)]
+            kept = _read(folder / f"state{number}.part")
+        except (OSError, ValueError):
             continue
         leaves, tree = jax.tree.flatten(state)
         return rows, jax.tree.unflatten(tree, [jax.numpy.asarray(kept[str(i)]) for i in range(len(leaves))])
@@ -40,14 +42,20 @@ def load(folder: Path, state: Any) -> tuple[list[Row], Any]:
 
 
 def _write(path: Path, arrays: Row) -> None:
-    temporary = path.with_suffix(".tmp")
+    memory = io.BytesIO()
+    np.savez(memory, **arrays)
+    content, temporary = memory.getvalue(), path.with_suffix(".tmp")
     with open(temporary, "wb") as handle:
-        np.savez(handle, **arrays)
+        handle.write(hashlib.sha256(content).digest() + content)
         handle.flush()
         os.fsync(handle.fileno())
     os.replace(temporary, path)
 
 
 def _read(path: Path) -> Row:
-    with np.load(path, allow_pickle=False) as archive:
+    whole = path.read_bytes()
+    digest, content = whole[:32], whole[32:]
+    if hashlib.sha256(content).digest() != digest:
+        raise ValueError(f"{path} is damaged")
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}

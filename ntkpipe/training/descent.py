@@ -9,6 +9,7 @@ discretizations of
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -20,13 +21,20 @@ from ntkpipe.networks import Network
 
 Params = list[tuple[Array, Array]]
 
+MAX_STEPS = 20_000
+"""Of the flow's integrator between two snapshots; beyond, gates chatter at kinks and the run is given up."""
+
 
 class State(NamedTuple):
-    """One network in training: parameters, steps taken, the step at which it diverged (-1: it did not)."""
+    """One network in training.
+
+    diverged: the step at which it diverged (-1: it did not); gave_up: whether the flow's integrator ran out of steps.
+    """
 
     params: Any
     step: Int[Array, ""]
     diverged: Int[Array, ""]
+    gave_up: Any = False
 
 
 def gains(network: Network) -> list[tuple[float, float]]:
@@ -34,11 +42,20 @@ def gains(network: Network) -> list[tuple[float, float]]:
     return [(network.weight_gain[first], network.bias_gain[first]) for first, _ in dense.runs(network)]
 
 
+def slope(params: Params, x, network: Network) -> tuple[Float[Array, " k"], Callable[[Array], Params]]:
+    """f(x), and r -> -sum_i r_i grad f(x_i) as a change of the stored weights and biases, from one forward pass."""
+    output, pull = jax.vjp(lambda p: dense.forward(p, x, network), params)
+
+    def change(residual):
+        (gradient,) = pull(residual)
+        return [(-g * w, -t * b) for (w, b), (g, t) in zip(gradient, gains(network), strict=True)]
+
+    return output, change
+
+
 def direction(params: Params, x, residual, network: Network) -> Params:
     """-sum_i r_i grad f(x_i) as a change of the stored weights and biases."""
-    _, pull = jax.vjp(lambda p: dense.forward(p, x, network), params)
-    (gradient,) = pull(residual)
-    return [(-g * w, -t * b) for (w, b), (g, t) in zip(gradient, gains(network), strict=True)]
+    return slope(params, x, network)[1](residual)
 
 
 def moved(params: Params, change: Params, size) -> Params:
@@ -70,10 +87,11 @@ def descend(
     """
 
     def one(_, state: State) -> State:
-        residual = dense.forward(state.params, x, network) - y
+        output, change = slope(state.params, x, network)
+        residual = output - y
         bad = ~(jnp.sum(residual**2) <= limit)
         diverged = jnp.where((state.diverged < 0) & bad, state.step, state.diverged)
-        return State(moved(state.params, direction(state.params, x, residual, network), eta), state.step + 1, diverged)
+        return state._replace(params=moved(state.params, change(residual), eta), step=state.step + 1, diverged=diverged)
 
     return jax.lax.fori_loop(0, steps, one, state)
 
@@ -98,11 +116,13 @@ def descend_stochastically(
 
     def one(_, state: State) -> State:
         rows = jax.random.choice(jax.random.fold_in(key, state.step), count, (batch,), replace=False)
-        residual = dense.forward(state.params, x[rows], network) - y[rows]
+        output, change = slope(state.params, x[rows], network)
+        residual = output - y[rows]
         bad = ~(jnp.sum(residual**2) * count / batch <= limit)
         diverged = jnp.where((state.diverged < 0) & bad, state.step, state.diverged)
-        change = direction(state.params, x[rows], residual, network)
-        return State(moved(state.params, change, eta * count / batch), state.step + 1, diverged)
+        return state._replace(
+            params=moved(state.params, change(residual), eta * count / batch), step=state.step + 1, diverged=diverged
+        )
 
     return jax.lax.fori_loop(0, steps, one, state)
 
@@ -123,7 +143,8 @@ def flow(
     import diffrax
 
     def field(_, params, __):
-        return direction(params, x, dense.forward(params, x, network) - y, network)
+        output, change = slope(params, x, network)
+        return change(output - y)
 
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(field),
@@ -134,11 +155,12 @@ def flow(
         y0=state.params,
         stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
         saveat=diffrax.SaveAt(t1=True),
-        max_steps=1_000_000,
+        max_steps=MAX_STEPS,
         throw=False,
     )
     params = jax.tree.map(lambda leaf: leaf[0], solution.ys)
     residual = dense.forward(params, x, network) - y
-    bad = ~(jnp.sum(residual**2) <= limit) | (solution.result != diffrax.RESULTS.successful)
+    gave_up = state.gave_up | (solution.result == diffrax.RESULTS.max_steps_reached)
+    bad = ~(jnp.sum(residual**2) <= limit) & ~gave_up
     step = state.step + steps
-    return State(params, step, jnp.where((state.diverged < 0) & bad, step, state.diverged))
+    return State(params, step, jnp.where((state.diverged < 0) & bad, step, state.diverged), gave_up)

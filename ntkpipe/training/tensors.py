@@ -58,12 +58,12 @@ def fourth(
 
 def drift(params, x: Float[Array, "k n0"], network: Network, c: Float[Array, "k k"]):
     """sum_kl c_kl DG[e_k] . G[e_l], by one gradient of sum_kl c_kl <grad f(x_k; theta), grad f(x_l; theta_0)>."""
-    fixed = _features(params, x, network)
+    fixed = features(params, x, network)
 
     def contracted(p):
         total = jnp.zeros((), c.dtype)
         for (first, _), (h, delta), (h_0, delta_0) in zip(
-            dense.runs(network), _features(p, x, network), fixed, strict=True
+            dense.runs(network), features(p, x, network), fixed, strict=True
         ):
             inner = network.weight_gain[first] * jnp.einsum("rik,ril->rkl", h, h_0) + network.bias_gain[first]
             total += jnp.sum(c * inner * jnp.einsum("rik,ril->rkl", delta, delta_0))
@@ -143,7 +143,7 @@ def _metric(gradient, network: Network):
     return [(g * dw, t * db) for (dw, db), (g, t) in zip(gradient, gains, strict=True)]
 
 
-def _features(params, x, network: Network):
+def features(params, x, network: Network):
     """h^{l-1} and delta^l of all inputs, (layer, unit, k) per run of layers."""
     act = jax_activation(network.activation, network.negative_slope)
 

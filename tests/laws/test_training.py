@@ -180,7 +180,7 @@ def test_the_mean_step_of_minibatches_is_the_full_step():
     state = begin(network)
     full = gd(network, state, 1, x, y, 0.01).params[0][0] - state.params[0][0]
     run = partial(descent.descend_stochastically, network=network, batch=2)
-    many = jax.vmap(lambda key: run(state, 1, x, y, jnp.asarray(0.01), NO_LIMIT, key=key).params[0][0])
+    many = jax.vmap(lambda key: run(state, jnp.asarray(1), x, y, jnp.asarray(0.01), NO_LIMIT, key=key).params[0][0])
     changes = np.asarray(many(jax.random.split(jax.random.key(0), 10_000)) - state.params[0][0])
     error = changes.std(axis=0) / 100
     assert (np.abs(changes.mean(axis=0) - np.asarray(full)) <= 5 * error + 1e-15).all()

@@ -11,7 +11,7 @@ SECTION = "docs/theory.md section 5"
 
 def coords(train: Any) -> dict[str, Any]:
     """Coordinates that training gives a cell."""
-    return {"eta": train.eta, "eta_unit": train.eta_unit, "method": train.method, "loss_kind": train.loss}
+    return {"eta": train.eta, "eta_unit": train.eta_unit, "training": train.method, "loss_kind": train.loss}
 
 
 def check(config: Any) -> None:
@@ -38,7 +38,16 @@ def points(config: Any, path: str) -> tuple[int, int, str]:
 def stored(config: Any) -> int:
     """Bytes of a trajectory: kernels on train, and on eval x train, at each snapshot."""
     train, (n, m) = config.settings, (config.data.train, config.data.eval)
-    return 8 * len(train.snapshot_steps) * (n * n * (3 if train.tensors else 1) + n * m + 2 * n + m + 4)
+    kernels = (3 if train.tensors else 1) + (_deepest(config) + 1 if train.per_layer else 0)
+    return 8 * len(train.snapshot_steps) * (n * n * kernels + n * m + 2 * n + m + 4)
+
+
+def _deepest(config: Any) -> int:
+    depths = [0]
+    for grid in config.grid:
+        depths += [*(grid.depth or ()), *(len(widths) for widths in grid.widths or ())]
+        depths += [round(beta * width) for beta in grid.beta or () for width in grid.width]
+    return max(depths)
 
 
 KIND = Kind(
@@ -51,6 +60,7 @@ KIND = Kind(
         "f_eval": ("network output on the evaluation points", ""),
         "ntk_train": ("K_t on the train points", "docs/theory.md section 1"),
         "ntk_eval_train": ("K_t between evaluation and train points", "docs/theory.md section 1"),
+        "ntk_layers": ("what each layer contributes to K_t; NaN beyond the last layer", "docs/theory.md section 1"),
         "f_linear_train": ("f_0 + <grad f(theta_0), theta_t - theta_0>", "thesis (2.1)"),
         "distance": ("|theta_t - theta_0| in the trained variables", ""),
         "remainder": ("|f(theta') - f(theta) + eta s K_t r|_2 of one full-batch step", "thesis (2.3)"),
@@ -58,13 +68,28 @@ KIND = Kind(
         "ntk_third": ("K_t predicted from initialization by K3", SECTION),
         "ntk_fourth": ("K_t predicted from initialization by K3 and K4", SECTION),
         "eta_used": ("step size", ""),
-        "status": ("0: finished; 1: diverged", ""),
+        "status": ("0: finished; 1: diverged; 2: the flow ran out of integrator steps (kinks), NaN from there on", ""),
         "diverged_time": ("flow time at which the loss first exceeded train.divergence times its first value", ""),
     },
     sums={},
-    columns={},
-    tables=lambda study: [],
-    figures=lambda study: [],
+    columns={
+        "perturbation": [
+            "depth", "width", "beta", "eta", "training", "drift_end", "drift_end_low", "drift_end_high", "order_0_end",
+            "order_0_end_low", "order_0_end_high", "order_1_end", "order_2_end", "forcing_end",
+            "linearization_error_end", "training_flops", "regression_flops",
+        ],
+        "regimes": [
+            "depth", "width", "beta", "eta", "load", "n_runs", "lazy", "lazy_low", "lazy_high", "weak", "weak_low",
+            "weak_high", "unstable", "unstable_low", "unstable_high",
+        ],
+        "fits": [
+            "eta", "eta_unit", "quantity", "at", "method", "estimate", "low", "high", "r2", "scatter", "n_cells",
+        ],
+    },
+    tables=lambda study: ["perturbation", "regimes", "fits"],
+    figures=lambda study: [
+        "regimes_answer", "paths", "predicted", "freeze", *(["hierarchy"] if study.config.settings.tensors else []),
+    ],
     collection="trajectories",
     quantum=8,
     resumes=True,
@@ -75,10 +100,10 @@ KIND = Kind(
     long_names={
         "eta": "step size, in eta_unit",
         "eta_unit": "unit of eta: absolute, or critical = 2/(s lambda_max(K_0))",
-        "method": "gd, sgd or flow",
+        "training": "gd, sgd or flow",
         "loss_kind": "half_sum or mean",
     },
     check=check,
     points=points,
     stored=stored,
-)
+)  # fmt: skip

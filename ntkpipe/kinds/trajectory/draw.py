@@ -14,7 +14,7 @@ from ntkpipe.drawing import Arrays
 from ntkpipe.engines import dense
 from ntkpipe.networks import Network
 from ntkpipe.streams import Stream, quanta
-from ntkpipe.training import checkpoint, descent, observe, tensors
+from ntkpipe.training import checkpoint, descent, layers, observe, tensors
 
 QUANTUM = 8
 """Networks trained at once, on one stream."""
@@ -25,6 +25,7 @@ DIMS = {
     "ntk_train": ("train", "train_"),
     "ntk_eval_train": ("eval", "train"),
     "f_linear_train": ("train",),
+    "ntk_layers": ("layer", "train", "train_"),
     "ntk_third": ("train", "train_"),
     "ntk_fourth": ("train", "train_"),
 }
@@ -37,7 +38,15 @@ def draw(study: Any, shard: Any, scratch: Path) -> Arrays:
     parts = []
     for quantum, n in quanta(shard.start, shard.stop, QUANTUM):
         parts.append(train(cell.network, study.data, cell.settings, stream, quantum, n, scratch / str(quantum)))
-    return {name: (dims, np.concatenate([part[name][1] for part in parts])) for name, (dims, _) in parts[0].items()}
+    arrays = {name: (dims, np.concatenate([part[name][1] for part in parts])) for name, (dims, _) in parts[0].items()}
+    if cell.settings.per_layer:  # shallower networks of the study: NaN beyond their last layer
+        dims, values = arrays["ntk_layers"]
+        missing = max(other.network.depth for other in study.cells) + 1 - values.shape[2]
+        arrays["ntk_layers"] = (
+            dims,
+            np.pad(values, [(0, 0)] * 2 + [(0, missing)] + [(0, 0)] * 2, constant_values=np.nan),
+        )
+    return arrays
 
 
 def constants(study: Any) -> dict[str, tuple[tuple[str, ...], np.ndarray, str]]:
@@ -65,7 +74,7 @@ def train(network: Network, data: Any, config: Any, stream: Stream, quantum: int
         size = step_sizes(np.asarray(first.ntk_train), config.eta, config.eta_unit, scale)
         eta = jnp.asarray(size * scale)  # in flow time
         limit = config.divergence * jnp.sum((first.f_train - y) ** 2, axis=1)
-        state = descent.State(start, jnp.zeros(n, int), jnp.full(n, -1))
+        state = descent.State(start, jnp.zeros(n, int), jnp.full(n, -1, int), jnp.zeros(n, bool))
         shadow = jax.tree.map(lambda leaf: leaf[:1], state)
         rows, (state, shadow) = checkpoint.load(scratch, (state, shadow))
         for number, step in enumerate(config.snapshot_steps):
@@ -82,7 +91,11 @@ def train(network: Network, data: Any, config: Any, stream: Stream, quantum: int
             state = state._replace(diverged=jnp.where((state.diverged < 0) & bad, state.step, state.diverged))
             row = {name: np.array(value, float) for name, value in seen._asdict().items()}
             for value in row.values():
-                value[np.asarray(state.diverged) >= 0] = np.nan
+                value[(np.asarray(state.diverged) >= 0) | np.asarray(state.gave_up)] = np.nan
+            if config.per_layer:
+                row["ntk_layers"] = np.where(
+                    np.isnan(row["ntk_train"])[:, None], np.nan, _layers(network)(state.params, x)
+                )
             row["loss"] = 0.5 * scale * np.sum((row["f_train"] - data.y_train) ** 2, axis=1)
             if config.method == "flow":
                 row["flow_error"] = _flow_error(network, row["f_train"], shadow.params, x, y, first.f_train)
@@ -96,11 +109,11 @@ def train(network: Network, data: Any, config: Any, stream: Stream, quantum: int
         arrays["time"] = ("seed", "snapshot"), times
         arrays["eta_used"] = ("seed",), size
         diverged = np.asarray(state.diverged)
-        arrays["status"] = ("seed",), (diverged >= 0).astype(np.int64)
+        arrays["status"] = ("seed",), np.where(diverged >= 0, 1, np.where(np.asarray(state.gave_up), 2, 0))
         arrays["diverged_time"] = ("seed",), np.where(diverged >= 0, diverged * np.asarray(eta), np.nan)
         if config.tensors:
-            predict = jax.jit(jax.vmap(partial(tensors.predict, network=network, nodes=32), in_axes=(0, None, None, 0)))
-            for name, value in zip(("ntk_third", "ntk_fourth"), predict(start, x, y, jnp.asarray(times)), strict=True):
+            predicted = _predictor(network)(start, x, y, jnp.asarray(times))
+            for name, value in zip(("ntk_third", "ntk_fourth"), predicted, strict=True):
                 arrays[name] = ("seed", "snapshot", *DIMS[name]), np.asarray(value)
     return arrays
 
@@ -140,3 +153,19 @@ def _compiled(network: Network, method: str, batch: int | None, rtol: float, ato
         jax.jit(jax.vmap(advance, in_axes=(0, None, None, None, 0, 0, 0))),
         jax.jit(jax.vmap(look, in_axes=(0, 0, None, None, None, 0))),
     )
+
+
+@lru_cache(maxsize=16)
+def _layers(network: Network):
+    """Layer-wise kernels, vmapped over networks; compiled once a shape."""
+    return jax.jit(jax.vmap(partial(layers.layer_kernels, network=network), in_axes=(0, None)))
+
+
+@lru_cache(maxsize=16)
+def _predictor(network: Network):
+    """K_t from the tensors at initialization, vmapped over networks; compiled once a shape."""
+
+    def predict(start, x, y, times):
+        return tensors.predict(start, x, y, network, times)
+
+    return jax.jit(jax.vmap(predict, in_axes=(0, None, None, 0)))

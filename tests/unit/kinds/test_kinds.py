@@ -13,12 +13,17 @@ from ntkpipe.errors import ConfigError
 STUDIES = {
     "initialization": {"seeds": 1100, "inputs": {"kind": "circle", "points": 3}, "engine": "matrix_free"},
     "first_step": {"seeds": 64, "inputs": {"kind": "circle", "points": 3}},
+    "trajectory": {
+        "seeds": 8,
+        "data": {"train": 4, "eval": 3, "frequencies": 1},
+        "train": {"steps": 20, "snapshots": 6},
+    },
 }
 
 
 @pytest.fixture(params=kinds.NAMES)
 def study(request, make_study, tmp_path):
-    """A small study of Gram matrices, planned."""
+    """A small study of several points, planned."""
     return make_study(
         results=tmp_path, kind=request.param, grid={"width": 8, "depth": [1, 2]}, **STUDIES[request.param]
     )
@@ -52,13 +57,18 @@ def test_a_study_is_what_its_kind_says(study, draw_study):
     assert not kind.draws.keys() & kind.sums.keys()
     assert all("seed" in dims for name, (dims, _) in arrays.items() if name in kind.draws)
     collect.run(study)
-    sums = store.read_rows(folder / "sums.zarr")
-    assert tuple(sums.statistic.values) == kind.statistics
-    assert (sums["sums"].sel(statistic="count").sum("block") == study.config.seeds).all()
+    assert set(store.read_rows(folder / f"{kind.collection}.zarr").data_vars) >= arrays.keys() & kind.draws.keys()
+    assert bool(kind.sums) == bool(kind.statistics)
+    if kind.sums:
+        sums = store.read_rows(folder / "sums.zarr")
+        assert tuple(sums.statistic.values) == kind.statistics
+        assert (sums["sums"].sel(statistic="count").sum("block") == study.config.seeds).all()
+    assert layout.collected(study) == [
+        f"{folder}/{name}.zarr" for name in ["sums"] * bool(kind.sums) + [kind.collection]
+    ]
     kinds.load(study, "analyse").run(study)
-    assert {f"{path.name}" for path in folder.glob("*.zarr")} == {"samples.zarr", "sums.zarr"} | {
-        f"{name}.zarr" for name in kind.tables(study)
-    }
+    written = {f"{path.name}" for path in folder.glob("*.zarr")}
+    assert written == {Path(path).name for path in (*layout.collected(study), *layout.datasets(study))}
     tables.run(study)
     figures.run(study)
     for _, path in layout.shown(study):
@@ -79,7 +89,8 @@ def test_names_have_captions_columns_and_drawers(study):
 def test_the_hash_of_a_step_covers_the_rooms_of_its_kind(study):
     own, cell = f"ntkpipe.kinds.{study.config.kind}", study.cells[0]
     drawn = provenance._closure(catalogue.code(cell.engine, cell.sampling, cell.kind))
-    assert {f"{own}.draw", f"{own}.statistics", "ntkpipe.drawing", "ntkpipe.streams"} <= drawn.keys()
+    rooms = {f"{own}.draw", "ntkpipe.drawing", "ntkpipe.streams"}
+    assert rooms | ({f"{own}.statistics"} if kinds.of(study).statistics else set()) <= drawn.keys()
     others = [f"ntkpipe.kinds.{name}" for name in kinds.NAMES if name != study.config.kind]
     not_drawn = (own, "ntkpipe.config", "ntkpipe.plan", f"{own}.figures", f"{own}.analyse", *others)
     assert not [name for name in drawn if name in not_drawn or name.startswith(tuple(others))]
@@ -94,7 +105,7 @@ def test_settings_of_another_kind_are_refused(study_tree):
         ({"step": {"eta": 0.1}}, "without step unless kind is 'first_step'; it had step"),
         (
             {"grid": {"width": 4, "depth": 1, "eta": 0.1}},
-            "without grid axis eta unless kind is 'first_step'",
+            "without grid axis eta unless kind is 'first_step' or 'trajectory'; it had eta",
         ),
     ):
         with pytest.raises(ConfigError, match=must):

@@ -1,0 +1,175 @@
+"""What the report says of a training study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from ntkpipe import store, tables
+from ntkpipe.config.train import RegimesConfig
+from ntkpipe.kinds.trajectory.report_answers import answers, bracket, step, threshold
+from ntkpipe.networks import SETTINGS
+from ntkpipe.plan import Study
+
+METHODS = ""
+STUDY_METHODS = """
+Networks are trained, and kernels kept along the way. The residual is compared with Dyson orders around the kernel at
+initialization (of discrete steps for descent, of the flow otherwise) and with a Groenwall bound. Exponents are least
+squares over the cells' mean log sizes, intervals a bootstrap over seeds; diverged runs count as unstable and enter no
+mean.
+"""
+FIRST_STEP = 1e-9
+"""Relative difference up to which two routes to the error after the first step count as equal (rounding)."""
+PINNED_BY = {
+    "gd": "tests/unit/analysis/test_descent.py",
+    "sgd": "tests/unit/analysis/test_descent.py",
+    "flow": "tests/unit/analysis/test_perturbation.py",
+}
+METHOD_NAMES = {
+    "width_exponent": "p, power of the width",
+    "depth_exponent": "q, power of the depth",
+    "total_exponent": "p + q: 0 on beta alone",
+    "beta_power": "power of beta alone",
+    "beta_exponential": "exp(c beta) alone",
+    "beta_star": "beta*, line in log beta",
+    "beta_star_fraction": "beta*, half of the runs",
+    "stable_load": "load at which half diverge",
+    "rank_correlation": "rank correlation with the error of order 0",
+}
+
+
+def section(study: Study) -> dict[str, Any]:
+    """A training study."""
+    folder = Path(study.folder)
+    cells, regimes, fits = (tables.load(study, name) for name in ("perturbation", "regimes", "fits"))
+    paths = store.read_rows(folder / "perturbation.zarr")
+    end = np.isfinite(paths["loss"].values[:, :, -1])
+    cells = cells.assign(cell=np.arange(len(cells)), runs=end.shape[1], finished=end.sum(axis=1))
+    config = study.config.regimes or RegimesConfig()
+    return {
+        "methods": STUDY_METHODS,
+        "question": "How far does the kernel move in training, does that depend on beta alone, and when is the frozen "
+        "kernel, or its perturbation theory, enough?",
+        "answer": "",
+        "answers": answers(cells, fits, paths, config),
+        "fits_title": "",
+        "fits": [],
+        "undersampled": [],
+        "verified": "error of the frozen kernel after one step, median over seeds; exact: remainder of that step",
+        "verification": verification(study, cells, paths),
+        "coverage": coverage(cells, paths),
+        "tables": [
+            ("Scaling at the end of the run, thresholds and predictors", fit_table(cells, fits)),
+            ("Scaling where the loss first falls below regimes.loss", fit_table(cells, fits, "loss")),
+            ("Every cell: sizes at the end (geometric means over runs that did not diverge) and regimes",
+             cell_table(cells, regimes)),
+        ],
+    }  # fmt: skip
+
+
+def varying(frame: pd.DataFrame) -> list[str]:
+    """Settings that differ between the rows, so that each row says which it is."""
+    return [name for name in (*SETTINGS, "training", "loss_kind") if frame[name].nunique() > 1]
+
+
+def fit_table(cells: pd.DataFrame, fits: pd.DataFrame, at: str = "end") -> list[dict[str, str]]:
+    """Fits as the report prints them; beyond the grid, thresholds are bounds."""
+    settings = varying(cells)
+    rows = []
+    for row in fits[fits["at"] == at].itertuples():
+        x = cells.eta if row.method == "stable_load" else cells.beta[(cells.eta == row.eta) & (cells.width > 0)]
+        limits = row.method in ("beta_star", "beta_star_fraction", "stable_load")
+        rows.append(
+            {name.replace("_", " "): tables.number(getattr(row, name)) for name in settings}
+            | {
+                "eta": "all" if np.isnan(row.eta) else step(row.eta, row.eta_unit).removeprefix("eta = "),
+                "quantity": row.quantity,
+                "fit": METHOD_NAMES[row.method],
+                "estimate [interval]": threshold(row, x.min(), x.max()) if limits else bracket(row, ".3g"),
+                "R^2": "" if np.isnan(row.r2) else f"{row.r2:.2f}",
+                "scatter": tables.number(float(f"{row.scatter:.2g}")),
+                "cells": str(int(row.n_cells)),
+            }
+        )
+    return rows
+
+
+def cell_table(cells: pd.DataFrame, regimes: pd.DataFrame) -> list[dict[str, str]]:
+    """Each cell with its sizes at the end, fractions of regimes, and how many runs the means hold."""
+    settings = varying(cells)
+
+    def interval(row, name: str) -> str:
+        value, low, high = (getattr(row, f"{name}{end}") for end in ("", "_low", "_high"))
+        if np.isnan(value):
+            return ""
+        return f"{value:.3g}" + ("" if np.isnan(low) else f" [{low:.3g}, {high:.3g}]")
+
+    rows = []
+    for row, regime in zip(cells.itertuples(), regimes.itertuples(), strict=True):
+        rows.append(
+            {name.replace("_", " "): tables.number(getattr(row, name)) for name in settings}
+            | {"width": str(row.width or row.widths), "depth": str(row.depth), "beta": tables.number(row.beta)}
+            | {"eta": step(row.eta, row.eta_unit).removeprefix("eta = "), "load": f"{regime.load:.3g}"}
+            | {"drift": interval(row, "drift_end"), "error of order 0": interval(row, "order_0_end")}
+            | {f"order {p}": tables.number(float(f"{getattr(row, f'order_{p}_end'):.3g}")) for p in (1, 2)}
+            | {"forcing": interval(row, "forcing_end"), "linearization error": interval(row, "linearization_error_end")}
+            | {name: f"{getattr(regime, name):.2f}" for name in ("lazy", "weak", "unstable")}
+            | {"runs in the means": f"{row.finished} of {row.runs}"}
+        )
+    return rows
+
+
+def coverage(cells: pd.DataFrame, paths: xr.Dataset) -> str:
+    """How many runs finished, and whether the bound held at every snapshot of those."""
+    done = np.isfinite(paths["loss"].values[:, :, -1])
+    share = np.where(done[..., None], paths["tightness"].values, np.nan)
+    text = f"{done.sum()} of {done.size} runs finished; those that diverged are in no mean"
+    descent = cells.training.iloc[0]
+    if np.isfinite(share).any():
+        text += (
+            f"; the largest share of its Groenwall bound that an error took is {np.nanmax(share):.2g} "
+            f"({'holds' if np.nanmax(share) <= 1 else 'VIOLATED'}"
+            f"{'; minibatch noise is not part of the bound' if descent == 'sgd' else ''})"
+        )
+    return text
+
+
+def verification(study: Study, cells: pd.DataFrame, paths: xr.Dataset) -> list[dict[str, Any]]:
+    """The widest network of each depth and step size: |r - r_0| after one step against that step's remainder.
+
+    In full-batch descent the two are equal: r^1 = (I - eta s K_0) r^0 + rho^0. They come by two routes, orders from
+    outputs and kernels in the analysis, rho from the engine.
+    """
+    chosen = cells[cells.finished > 0]
+    keys = [*varying(cells), "depth", "eta"]
+    chosen = chosen[chosen.width == chosen.groupby(keys).width.transform("max")]
+    data = store.read_rows(Path(study.folder) / "trajectories.zarr")
+    norm = np.linalg.norm(data["f_train"].isel(snapshot=0).values - data["y_train"].values, axis=-1)
+    rho = data["remainder"].isel(snapshot=0).values / norm
+    rows = []
+    for row in chosen.itertuples():
+        error = paths["order_error"].values[row.cell, :, 1, 0]
+        done = np.isfinite(paths["loss"].values[row.cell, :, -1])
+        exact = row.training == "gd" and int(paths["step"].values[1]) == 1
+        same = exact and bool((np.abs(error - rho[row.cell]) <= FIRST_STEP * rho[row.cell] + 1e-13)[done].all())
+        low, high = error[done].min(), error[done].max()
+        share = np.nanmax(paths["tightness"].values[row.cell][done])
+        settings = "".join(f"{getattr(row, name)}, " for name in varying(cells))
+        rows.append(
+            {
+                "cell": f"{settings}depth {row.depth}, width {row.width or row.widths}, {step(row.eta, row.eta_unit)}",
+                "sampler": f"{row.engine}, {row.training}",
+                "estimate": f"{np.median(error[done]):.6g} (seeds {low:.3g} to {high:.3g})",
+                "exact": f"{np.median(rho[row.cell][done]):.6g}" if exact else "",
+                "inside": ("equal" if same else "NOT equal") if exact else "",
+                "z": "",
+                "undersampled": False,
+                "other": f"largest share of the bound {share:.2g}, at most 1",
+                "test": PINNED_BY[row.training],
+            }
+        )
+    return rows
