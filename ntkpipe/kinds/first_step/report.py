@@ -166,7 +166,8 @@ def agreement(cells: pd.DataFrame, confidence: float) -> str:
 
 def _fit_row(row) -> dict[str, Any]:
     return {
-        "quantity": f"{row.quantity}, eta {row.eta:g}, label {row.label}",
+        "quantity": f"{row.quantity}, eta {row.eta:g}, label {row.label}"
+        + ("" if row.activation == "relu" else f", {row.activation}"),
         "width": row.width or (f"depth {row.depth}" if row.depth else f"beta {row.beta_min:g}"),
         "bias_init": row.bias_init,
         "method": {

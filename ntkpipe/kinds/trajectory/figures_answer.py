@@ -151,6 +151,7 @@ def _orders(axis, data: Data, curve: pd.DataFrame) -> None:
             x, y = rows.forcing_end.to_numpy(), rows[f"order_{order}_end"].to_numpy()
             off = (y > CEILING) | np.isinf(y)
             beyond += int(off.sum())
+            y, off, x = (part[~(x > CEILING)] for part in (y, off, x))  # the frozen kernel's own descent diverges
             look = {"color": colour, "markerfacecolor": colour if face else "white", "linestyle": "", "markersize": 3.5}
             axis.plot(x[~off], y[~off], "o", **look)
             if off.any():
