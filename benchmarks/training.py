@@ -84,7 +84,7 @@ def step() -> None:
     """A step of gradient descent against the machine's rate in products of its shapes: W h, W^T delta, delta h^T."""
     n, width, steps = 256, 1024, 4
     network, x = Network(32, (width,) * 4), normal(0, n, 32)
-    state = descent.State(dense.init(jax.random.key(1), network), jnp.asarray(0), jnp.asarray(-1))
+    state = descent.State(dense.init(jax.random.key(1), network), jnp.asarray(0), jnp.asarray(-1), jnp.asarray(False))
     advance = jax.jit(partial(descent.descend, network=network))
     arguments = state, steps, x, jnp.zeros(n), jnp.asarray(1e-6), jnp.asarray(1e20)
     w, h, delta = normal(2, width, width), normal(3, width, n), normal(4, width, n)
@@ -100,7 +100,7 @@ def seeds() -> None:
     n, network = 64, Network(2, (16, 16))
     x, y = normal(0, n, 2), normal(1, n)
     start = jax.vmap(partial(dense.init, network=network))(jax.random.split(jax.random.key(2), 8))
-    eight = descent.State(start, jnp.zeros(8, int), jnp.full(8, -1))
+    eight = descent.State(start, jnp.zeros(8, int), jnp.full(8, -1), jnp.zeros(8, bool))
     each = [jax.tree.map(lambda leaf, i=i: leaf[i], eight) for i in range(8)]
     advance = partial(descent.descend, network=network)
     alone, together = jax.jit(advance), jax.jit(jax.vmap(advance, in_axes=(0, None, None, None, None, None)))

@@ -127,6 +127,13 @@ def at_loss(
     return out
 
 
+def at_time(
+    time: Float[np.ndarray, "seed snapshot"], values: Float[np.ndarray, "seed snapshot"], at: float
+) -> Float[np.ndarray, " seed"]:
+    """values at a flow time, linear in time between snapshots; NaN where they are not known there."""
+    return np.array([np.interp(at, t, v, right=np.nan) for t, v in zip(time, values, strict=True)])
+
+
 def geometric_mean(values: Float[np.ndarray, " seed"], confidence: float) -> Estimate:
     """exp(mean log) over seeds with Student's t; of the seeds where the value is known and positive."""
     logs = np.log(values[np.isfinite(values) & (values > 0)])

@@ -165,7 +165,7 @@ def _orders(axis, data: Data, curve: pd.DataFrame) -> None:
     style.readable_log(axis.xaxis)
     style.readable_log(axis.yaxis)
     handles = [Line2D([], [], color=c, marker="o", markersize=3.5, label=f"order {p}") for p, c in ORDERS.items()]
-    handles.append(Line2D([], [], color="0.4", linestyle="--", label="correction as large\nas what it corrects"))
+    handles.append(Line2D([], [], color="0.4", linestyle="--", label="bound of order 1's part\n= initial residual"))
     look = {"linestyle": "", "color": "0.3", "markersize": 3.5}
     handles.append(Line2D([], [], marker="o", **look, label="end of a run, this step size"))
     if len(others):

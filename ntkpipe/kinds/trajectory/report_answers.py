@@ -51,26 +51,33 @@ def scaling_said(fits: pd.DataFrame) -> list[str]:
         if "total_exponent" not in row:
             continue
         p, q, total, power = (row[f"{n}"] for n in ("width_exponent", "depth_exponent", "total_exponent", "beta_power"))
-        if not np.isfinite([total.low, total.high]).all():
-            verdict = "has no interval: open"
-        elif total.low <= 0 <= total.high:
-            verdict = "holds 0: beta alone is not ruled out"
-        else:
-            verdict = "does not hold 0: beta alone does not describe it"
         found.append(
             f"{quantity[0].upper()}{quantity[1:]} at the end, {step(eta, part.eta_unit.iloc[0])}: width^p depth^q with "
-            f"p = {bracket(p)}, q = {bracket(q)}; the interval of p + q = {bracket(total)} {verdict}. R^2 is "
-            f"{p.r2:.2f} with width and depth, {power.r2:.2f} with a power of beta alone, exponent {bracket(power)} "
-            f"({int(p.n_cells)} cells).{_at_loss(fits, quantity, eta)}"
+            f"p = {bracket(p)}, q = {bracket(q)}; R^2 is {p.r2:.2f} with width and depth, {power.r2:.2f} with a power "
+            f"of beta alone, exponent {bracket(power)} ({int(p.n_cells)} cells). {_clocks(fits, quantity, eta, total)}"
         )
     return found
 
 
-def _at_loss(fits: pd.DataFrame, quantity: str, eta: float) -> str:
-    """The same sum of exponents where the loss first falls below ``regimes.loss``."""
-    same = fits[(fits.quantity == quantity) & (fits.eta == eta) & (fits["at"] == "loss")]
-    total = same[same.method == "total_exponent"]
-    return f" At a fixed loss p + q = {bracket(next(total.itertuples()))}." if len(total) else ""
+def _clocks(fits: pd.DataFrame, quantity: str, eta: float, end) -> str:
+    """p + q, 0 on beta alone, by the three clocks: last step, flow time, loss; a verdict only where they agree."""
+    said, sides = [f"{bracket(end)} at the last step"], [_side(end)]
+    for at, words in (("time", "at a fixed flow time"), ("loss", "at a fixed loss")):
+        same = fits[(fits.quantity == quantity) & (fits.eta == eta) & (fits["at"] == at)]
+        for row in same[same.method == "total_exponent"].itertuples():
+            said.append(f"{bracket(row)} {words}")
+            sides.append(_side(row))
+    verdict = {
+        (0,): "0 is in all of them: beta alone is not ruled out",
+        (-1,): "below 0 by every clock: width counts beyond beta",
+        (1,): "above 0 by every clock: depth counts beyond beta",
+    }.get(tuple(sorted(set(sides))), "the clocks disagree, so no power of beta alone describes it")
+    return f"p + q is {', '.join(said)}; {verdict}."
+
+
+def _side(row) -> int:
+    """Where an interval lies: below 0, above, or across."""
+    return 1 if row.low > 0 else -1 if row.high < 0 else 0
 
 
 def threshold(row, smallest: float, largest: float) -> str:
@@ -95,9 +102,9 @@ def thresholds_said(cells: pd.DataFrame, fits: pd.DataFrame, config: RegimesConf
         beta = cells.beta[cells.eta == eta]
         row = {r.method: threshold(r, beta.min(), beta.max()) for r in part.itertuples()}
         text = (
-            f"runs leave the lazy regime (drift {config.lazy:g}) at a beta* that is {row['beta_star']} by the line in "
-            f"log beta, {row['beta_star_fraction']} by the fraction of runs; betas drawn are {beta.min():.3g} to "
-            f"{beta.max():.3g}."
+            f"runs have left the lazy regime (drift {config.lazy:g}) by the end, beyond a beta* that is "
+            f"{row['beta_star']} by the line in log beta, {row['beta_star_fraction']} by the fraction of runs; betas "
+            f"drawn are {beta.min():.3g} to {beta.max():.3g}."
         )
         said.setdefault(text, []).append(step(eta, part.eta_unit.iloc[0]))
     found += [f"At {', '.join(steps)} {text}" for text, steps in said.items()]
@@ -111,24 +118,23 @@ def thresholds_said(cells: pd.DataFrame, fits: pd.DataFrame, config: RegimesConf
 
 
 def predictors_said(fits: pd.DataFrame) -> list[str]:
-    """Rank correlations of beta and of the forcing with the error of the frozen kernel."""
+    """Rank correlations of beta and of the forcing with what order 1 leaves of the error, and which is larger."""
     found = []
     for eta, part in fits[fits.method == "rank_correlation"].groupby("eta"):
         row = {r.quantity: r for r in part.itertuples()}
-        beta, forcing = row["beta"], row["forcing"]
-        if np.isnan(beta.low) or np.isnan(forcing.low):
+        more = row["difference"]
+        if np.isnan(more.low):
             verdict = "too few cells for intervals"
-        elif beta.low > 0 and forcing.low > 0:
-            verdict = "both predict it"
-        elif forcing.low > 0:
-            verdict = "the forcing predicts it, for beta that is open"
-        elif beta.low > 0:
-            verdict = "beta predicts it, for the forcing that is open"
+        elif more.low > 0:
+            verdict = "the forcing predicts better"
+        elif more.high < 0:
+            verdict = "beta predicts better"
         else:
-            verdict = "neither is shown to predict it"
+            verdict = "which predicts better is open"
         found.append(
-            f"At {step(eta, part.eta_unit.iloc[0])} the rank correlation over runs with the error of the frozen kernel "
-            f"is {bracket(forcing)} for the forcing and {bracket(beta)} for beta: {verdict}."
+            f"At {step(eta, part.eta_unit.iloc[0])} the rank correlation over runs with |r - r_1|/|r - r_0|, what "
+            f"order 1 leaves of the error, is {bracket(row['forcing'])} for the forcing and {bracket(row['beta'])} for "
+            f"beta, larger by {bracket(more)}: {verdict}."
         )
     return found
 

@@ -37,13 +37,19 @@ METHODS = {
     "beta_star": "beta at which the size reaches regimes.lazy, on the line in log beta",
     "beta_star_fraction": "beta beyond which half of the runs are not lazy",
     "stable_load": "nominal eta s lambda_max(K_0)/2 beyond which half of the runs diverge",
-    "rank_correlation": "Spearman's, of a predictor with the error of the frozen kernel over runs",
+    "rank_correlation": "Spearman's, of a predictor with |r - r_1|/|r - r_0|; difference: |forcing's| less |beta's|",
 }
 
 
 def runs(study: Study, data: xr.Dataset, perturbation: xr.Dataset) -> pd.DataFrame:
-    """One row a run (cell and seed): its sizes at the end and at fixed loss, and whether it diverged."""
+    """One row a run (cell and seed): its sizes at the end, at fixed loss and at a fixed flow time; did it diverge?
+
+    The fixed flow time is the longest that all runs of one step size reach.
+    """
     share = (study.config.regimes or RegimesConfig()).loss
+    ends = data["time"].isel(snapshot=-1).values.min(axis=1)
+    etas = [cell.settings.eta for cell in study.cells]
+    common = {eta: min(end for end, other in zip(ends, etas, strict=True) if other == eta) for eta in set(etas)}
     rows = []
     for i, cell in enumerate(study.cells):
         part = perturbation.isel(cell=i).load()
@@ -51,10 +57,13 @@ def runs(study: Study, data: xr.Dataset, perturbation: xr.Dataset) -> pd.DataFra
         values = {name: part[name].values for name in ("drift", "forcing", "linearization_error")}
         values |= {f"order_{p}": part["order_error"].values[..., p] for p in range(2)}
         at_loss = {name: trajectory.at_loss(loss, value, share) for name, value in values.items()}
+        time = data["time"].isel(cell=i).values
+        at_time = {name: trajectory.at_time(time, value, common[cell.settings.eta]) for name, value in values.items()}
         for seed in range(len(status)):
             row: dict[str, Any] = cell.coords | {"cell": i, "seed": seed, "diverged": bool(status[seed] == 1)}
             row |= {f"{name}_end": float(value[seed, -1]) for name, value in values.items()}
             row |= {f"{name}_loss": float(at_loss[name][seed]) for name in values}
+            row |= {f"{name}_time": float(at_time[name][seed]) for name in values}
             row["initial_load"] = float(part["load"].values[seed, 0])
             rows.append(row)
     return pd.DataFrame(rows)
@@ -138,7 +147,7 @@ def _group(study: Study, part: pd.DataFrame) -> list[dict[str, Any]]:
         )
         width, depth, beta, diverged, cell = columns
         for name, said in SIZES.items():
-            for at in ("end", "loss"):
+            for at in ("end", "loss", "time"):
                 size = curve[f"{name}_{at}"].to_numpy(float)
                 found = _collapse(width, depth, beta, size, diverged, cell, confidence)
                 rows += [head | {"quantity": said, "at": at} | row for row in found]
@@ -151,13 +160,12 @@ def _group(study: Study, part: pd.DataFrame) -> list[dict[str, Any]]:
             for method, estimate in (("beta_star", by_size), ("beta_star_fraction", by_fraction)):
                 row = {"quantity": "drift", "at": "end", "method": method, "n_cells": curve.cell.nunique()}
                 rows.append(head | row | _ends(estimate))
-        error = curve.order_0_end.to_numpy(float)
-        known = np.isfinite(error) & np.isfinite(curve.forcing_end.to_numpy(float))
+        gain = curve.order_1_end.to_numpy(float) / curve.order_0_end.to_numpy(float)
+        forcing = curve.forcing_end.to_numpy(float)
+        known = np.isfinite(gain) & (forcing < UNREASONABLE) & ~diverged
         if len(np.unique(cell[known])) > 2:
-            predicted = regimes.predictors(
-                beta[known], curve.forcing_end.to_numpy(float)[known], error[known], cell[known], confidence
-            )
-            for predictor, estimate in zip(("beta", "forcing"), predicted[:2], strict=True):
+            predicted = regimes.predictors(beta[known], forcing[known], gain[known], cell[known], confidence)
+            for predictor, estimate in zip(("beta", "forcing", "difference"), predicted, strict=True):
                 row = {
                     "quantity": predictor,
                     "at": "end",

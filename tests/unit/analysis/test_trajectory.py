@@ -206,3 +206,10 @@ def test_times_are_those_of_the_velocities():
     assert found["freeze_time"][0] == 2.0 and found["plateau_time"][0] == 4.0
     never = trajectory.times(time, np.arange(1.0, 6.0)[None, :, None, None], time[:, ::-1] + 1, 0.02)
     assert never["freeze_time"][0] == np.inf
+
+
+def test_at_time_interpolates_and_never_extrapolates():
+    time = np.array([[0.0, 1.0, 3.0], [0.0, 2.0, 4.0]])
+    values = np.array([[0.0, 2.0, 6.0], [1.0, 3.0, np.nan]])
+    np.testing.assert_allclose(trajectory.at_time(time, values, 2.0), [4.0, 3.0])
+    np.testing.assert_array_equal(np.isnan(trajectory.at_time(time, values, 3.5)), [True, True])

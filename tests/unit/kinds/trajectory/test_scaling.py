@@ -35,6 +35,7 @@ def frame(study):
             row = cell.coords | {"cell": i, "seed": seed, "diverged": diverged, "initial_load": cell.settings.eta}
             row |= {f"{name}_end": np.nan if diverged else value for name, value in sizes.items()}
             row |= {f"{name}_loss": np.nan if diverged else value / 2 for name, value in sizes.items()}
+            row |= {f"{name}_time": np.nan if diverged else value / 3 for name, value in sizes.items()}
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -50,7 +51,7 @@ def pick(fits: pd.DataFrame, eta: float, quantity: str, method: str, at: str = "
     return fits.iloc[number]
 
 
-@pytest.mark.parametrize("at", ["end", "loss"])
+@pytest.mark.parametrize("at", ["end", "loss", "time"])
 def test_exponents_and_collapse_of_a_power_of_beta(study, frame, at):
     fits = fits_of(study, frame)
     for quantity, power in (("drift", 1.5), ("error of the frozen kernel", 3.0), ("error of order 1", 4.5)):
@@ -102,13 +103,15 @@ def test_what_diverged_enters_no_size(study, frame):
         np.testing.assert_allclose(kept.estimate, both.estimate, rtol=1e-9)
 
 
-def test_forcing_predicts_the_error_of_the_frozen_kernel(study, frame):
+def test_forcing_predicts_what_order_1_leaves_of_the_error(study, frame):
     fits = fits_of(study, frame)
     forcing = pick(fits, 0.25, "forcing", "rank_correlation")
     beta = pick(fits, 0.25, "beta", "rank_correlation")
     assert forcing.estimate == pytest.approx(1.0) and 0.8 < beta.estimate < 1.0
     slow = frame[frame.eta == 0.25]
-    expected = slow.beta.corr(slow.order_0_end, method="spearman")
+    expected = slow.beta.corr(slow.order_1_end / slow.order_0_end, method="spearman")
+    more = pick(fits, 0.25, "difference", "rank_correlation")
+    assert more.estimate == pytest.approx(forcing.estimate - beta.estimate, rel=1e-9)
     assert beta.estimate == pytest.approx(expected, rel=1e-9) and beta.low <= beta.estimate <= beta.high
 
 
