@@ -42,15 +42,19 @@ def first_error(
         case "too_short":
             return ConfigError(path, f"a list of at least {context['min_length']}", was)
         case kind:
-            return ConfigError(path, _must(kind, context, first["msg"]) + _yaml_hint(was), was)
+            must = _must(kind, context, first["msg"])
+            return ConfigError(path, must + _yaml_hint(was, must), was)
 
 
-def _yaml_hint(was: Any) -> str:
+def _yaml_hint(was: Any, must: str) -> str:
     """YAML 1.1 reads 1e-3 as text: a number with an exponent needs a point, and a sign after the e."""
     try:
-        return f" (in YAML {float(was):.1e})" if isinstance(was, str) else ""
+        value = float(was) if isinstance(was, str) else None
     except ValueError:
         return ""
+    if value is None:
+        return ""
+    return f" (in YAML {value:.0f})" if must == "a whole number" and value.is_integer() else f" (in YAML {value:.1e})"
 
 
 def _must(kind: str, context: dict[str, Any], message: str) -> str:

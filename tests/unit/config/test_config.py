@@ -320,3 +320,17 @@ def test_every_key_is_documented():
         for name, field in model.model_fields.items():
             assert f"| `{name}` |" in text
             assert field.description or isinstance(field.default, Model), f"{model.__name__}.{name}"
+
+
+@pytest.mark.parametrize(
+    ("keys", "hint"),
+    [
+        ({"seeds": "1e5"}, "seeds: must be a whole number (in YAML 100000); it was '1e5'"),
+        ({"network": {"sigma_b": "1e-3"}}, "sigma_b: must be a number (in YAML 1.0e-03); it was '1e-3'"),
+        ({"seeds": "many"}, "seeds: must be a whole number; it was 'many'"),
+    ],
+)
+def test_numbers_that_yaml_reads_as_text_are_shown_as_yaml_wants_them(study_tree, keys, hint):
+    with pytest.raises(ConfigError) as error:
+        config.parse(study_tree(**keys))
+    assert hint in str(error.value)
