@@ -13,6 +13,8 @@ Source: docs/theory.md section 5.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -45,15 +47,20 @@ def orders(
     kernel, current = ntk[..., 0, :, :], np.repeat(residual[None], highest + 1, axis=0)
     with np.errstate(over="ignore", invalid="ignore"):
         for s in range(len(step) - 1):
-            left, right = ntk[..., s, :, :] - kernel, ntk[..., s + 1, :, :] - kernel
-            count = int(step[s + 1] - step[s])
-            for k in range(count):
-                delta = left + (right - left) * (k / count)
+            for delta in _changes(step, ntk, s):
                 moved = np.einsum("...ij,p...j->p...i", kernel, current)
                 moved[1:] += np.einsum("...ij,p...j->p...i", delta, current[:-1])
                 current = current - rate * moved
             out[1:, ..., s + 1, :] = current[1:]
     return out
+
+
+def _changes(step: np.ndarray, ntk: np.ndarray, s: int) -> Iterator[np.ndarray]:
+    """DeltaK of each step from snapshot s to the next, linear in the step."""
+    left, right = (ntk[..., i, :, :] - ntk[..., 0, :, :] for i in (s, s + 1))
+    count = int(step[s + 1] - step[s])
+    for k in range(count):
+        yield left + (right - left) * (k / count)
 
 
 def forcing_size(
@@ -68,10 +75,7 @@ def forcing_size(
     current, total = residual, np.zeros(rate.shape)
     with np.errstate(over="ignore", invalid="ignore"):
         for s in range(len(step) - 1):
-            left, right = ntk[..., s, :, :] - kernel, ntk[..., s + 1, :, :] - kernel
-            count = int(step[s + 1] - step[s])
-            for k in range(count):
-                delta = left + (right - left) * (k / count)
+            for delta in _changes(step, ntk, s):
                 total = total + rate * np.linalg.norm(np.einsum("...ij,...j->...i", delta, current), axis=-1)
                 current = current - rate[..., None] * np.einsum("...ij,...j->...i", kernel, current)
             out[..., s + 1] = total

@@ -63,6 +63,11 @@ def moved(params: Params, change: Params, size) -> Params:
     return jax.tree.map(lambda p, c: p + size * c, params, change)
 
 
+def marked(state: State, bad) -> State:
+    """The state, with this step noted as that of divergence where ``bad``, unless one was noted before."""
+    return state._replace(diverged=jnp.where((state.diverged < 0) & bad, state.step, state.diverged))
+
+
 def distance(params: Params, start: Params, network: Network) -> Float[Array, ""]:
     """|theta - theta_0| in the trained variables."""
     total = 0.0
@@ -89,9 +94,8 @@ def descend(
     def one(_, state: State) -> State:
         output, change = slope(state.params, x, network)
         residual = output - y
-        bad = ~(jnp.sum(residual**2) <= limit)
-        diverged = jnp.where((state.diverged < 0) & bad, state.step, state.diverged)
-        return state._replace(params=moved(state.params, change(residual), eta), step=state.step + 1, diverged=diverged)
+        state = marked(state, ~(jnp.sum(residual**2) <= limit))
+        return state._replace(params=moved(state.params, change(residual), eta), step=state.step + 1)
 
     return jax.lax.fori_loop(0, steps, one, state)
 
@@ -118,11 +122,8 @@ def descend_stochastically(
         rows = jax.random.choice(jax.random.fold_in(key, state.step), count, (batch,), replace=False)
         output, change = slope(state.params, x[rows], network)
         residual = output - y[rows]
-        bad = ~(jnp.sum(residual**2) * count / batch <= limit)
-        diverged = jnp.where((state.diverged < 0) & bad, state.step, state.diverged)
-        return state._replace(
-            params=moved(state.params, change(residual), eta * count / batch), step=state.step + 1, diverged=diverged
-        )
+        state = marked(state, ~(jnp.sum(residual**2) * count / batch <= limit))
+        return state._replace(params=moved(state.params, change(residual), eta * count / batch), step=state.step + 1)
 
     return jax.lax.fori_loop(0, steps, one, state)
 
@@ -161,6 +162,5 @@ def flow(
     params = jax.tree.map(lambda leaf: leaf[0], solution.ys)
     residual = dense.forward(params, x, network) - y
     gave_up = state.gave_up | (solution.result == diffrax.RESULTS.max_steps_reached)
-    bad = ~(jnp.sum(residual**2) <= limit) & ~gave_up
-    step = state.step + steps
-    return State(params, step, jnp.where((state.diverged < 0) & bad, step, state.diverged), gave_up)
+    state = State(params, state.step + steps, state.diverged, gave_up)
+    return marked(state, ~(jnp.sum(residual**2) <= limit) & ~gave_up)

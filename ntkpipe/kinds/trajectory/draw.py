@@ -34,10 +34,11 @@ DIMS = {
 
 def draw(study: Any, shard: Any, scratch: Path) -> Arrays:
     """The arrays of a planned shard (untyped: plan and config are no code that a draw depends on)."""
-    cell, stream = shard.cell, study.stream(shard.cell)
-    parts = []
-    for quantum, n in quanta(shard.start, shard.stop, QUANTUM):
-        parts.append(train(cell.network, study.data, cell.settings, stream, quantum, n, scratch / str(quantum)))
+    cell, stream, data = shard.cell, study.stream(shard.cell), study.data
+    parts = [
+        train(cell.network, data, cell.settings, stream, quantum, n, scratch / str(quantum))
+        for quantum, n in quanta(shard.start, shard.stop, QUANTUM)
+    ]
     arrays = {name: (dims, np.concatenate([part[name][1] for part in parts])) for name, (dims, _) in parts[0].items()}
     if cell.settings.per_layer:  # shallower networks of the study: NaN beyond their last layer
         dims, values = arrays["ntk_layers"]
@@ -87,8 +88,7 @@ def train(network: Network, data: Any, config: Any, stream: Stream, quantum: int
                     tight = _compiled(network, config.method, None, config.rtol / 100, config.atol / 100)[0]
                     shadow = tight(shadow, more, x, y, eta[:1], limit[:1], keys[:1])
             seen = look(state.params, start, x, y, x_eval, eta)
-            bad = ~(jnp.sum((seen.f_train - y) ** 2, axis=1) <= limit)
-            state = state._replace(diverged=jnp.where((state.diverged < 0) & bad, state.step, state.diverged))
+            state = descent.marked(state, ~(jnp.sum((seen.f_train - y) ** 2, axis=1) <= limit))
             row = {name: np.array(value, float) for name, value in seen._asdict().items()}
             for value in row.values():
                 value[(np.asarray(state.diverged) >= 0) | np.asarray(state.gave_up)] = np.nan
