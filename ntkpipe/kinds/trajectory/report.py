@@ -57,7 +57,7 @@ def section(study: Study) -> dict[str, Any]:
         "fits_title": "",
         "fits": [],
         "undersampled": [],
-        "verified": "error of the frozen kernel after one step, median over seeds; exact: remainder of that step",
+        "verified": "error of the frozen kernel after one step, median over seeds (no exact value exists)",
         "verification": verification(study, cells, paths),
         "coverage": coverage(cells, paths),
         "tables": [
