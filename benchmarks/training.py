@@ -138,14 +138,16 @@ def cost_model() -> None:
         "128 points": ((256,) * 4, 128, TrainConfig(steps=50)),
         "snapshots": ((256,) * 4, 128, TrainConfig(steps=15, spacing="linear")),
         "tensors": ((64,) * 4, 64, TrainConfig(steps=15, spacing="linear", tensors=True)),
+        "batches": ((64,) * 4, 64, TrainConfig(method="sgd", batch=16, steps=1000)),
         "flow": ((32,) * 2, 32, TrainConfig(method="flow", steps=200)),
+        "flow, kinks": ((32,) * 2, 32, TrainConfig(method="flow", steps=60)),
     }
     for name, (widths, n, train) in cells.items():
-        network = Network(2, widths, activation="tanh" if train.method == "flow" or train.tensors else "relu")
+        network = Network(2, widths, activation="tanh" if name == "flow" or train.tensors else "relu")
         start = time.process_time()
         once = clock(lambda a=(network, n, train, 8): run(*a), timer=time.process_time)
         cold, warm = time.process_time() - start, once()
-        task = catalogue.Task(network, n, "float64", "plain", "trajectory", train)
+        task = catalogue.Task(network, n, "float64", "plain", "trajectory", train, n)
         planned = 8 * catalogue.seconds_per_draw("dense", task)
         what = f"8 networks, {name}: {len(widths)} x {widths[0]}, {n} points, {train.steps} steps ({train.method})"
         line(what, f"{warm:.2f} s / planned {planned:.2f} s = {warm / planned:.2f}", "0.5 to 2")

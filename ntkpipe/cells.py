@@ -34,6 +34,8 @@ class Cell:
     coords: dict[str, Any] = field(compare=False)
     settings: Any = None
     """settings of its kind alone, as config models them"""
+    n_eval: int = 0
+    """points apart from the inputs, as :class:`catalogue.Task` has them"""
 
     @property
     def text(self) -> str:
@@ -82,7 +84,9 @@ class Cell:
     @property
     def task(self) -> catalogue.Task:
         """What the engine is asked to do."""
-        return catalogue.Task(self.network, self.n_inputs, self.precision, self.sampling, self.kind, self.settings)
+        return catalogue.Task(
+            self.network, self.n_inputs, self.precision, self.sampling, self.kind, self.settings, self.n_eval
+        )
 
     @property
     def sample(self) -> Callable[..., Any]:
@@ -94,7 +98,9 @@ class Cell:
         """Expected core-seconds of all draws."""
         if self.engine == "exact":
             return 0.0
-        return catalogue.seconds_to_start(self.engine) + self.seeds * catalogue.seconds_per_draw(self.engine, self.task)
+        task = self.task
+        draws = self.seeds * catalogue.seconds_per_draw(self.engine, task)
+        return catalogue.seconds_to_start(self.engine, task) + draws
 
 
 def _canonical(parts: dict[str, Any]) -> str:
@@ -204,8 +210,8 @@ def _cell(name: str, study: StudyConfig, widths, axes: dict[str, Any], what: tup
     }
     kind, settings = kinds.of(study), study.settings
     if settings is not None:
-        settings = settings.model_copy(update={k: v for k, v in axes.items() if k in kind.axes})
+        settings = settings.varied({k: v for k, v in axes.items() if k in kind.axes})
         coords |= kind.coords(settings)
-    return Cell(
-        name, study.kind, network, engine, sampling, study.precision, text, n_inputs, study.seeds, coords, settings
-    )
+    n_eval = study.data.eval if study.data else 0
+    drawn = (network, engine, sampling, study.precision, text, n_inputs, study.seeds)
+    return Cell(name, study.kind, *drawn, coords, settings, n_eval)

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import dask
 import dask.array as da
@@ -21,7 +20,7 @@ import zarr
 from ntkpipe import kinds, labels, shards, store
 from ntkpipe.drawing import GRAM_BLOCK, LOG_EDGES, N_LARGEST, block_size
 from ntkpipe.errors import DamagedFile
-from ntkpipe.plan import Cell, Shard, Study
+from ntkpipe.plan import SHARD_BYTES, Cell, Shard, Study
 
 WORKERS = 2
 
@@ -34,8 +33,9 @@ def run(study: Study) -> None:
     by_cell: dict[str, list[Shard]] = {}
     for shard in study.shards:
         by_cell.setdefault(shard.cell.text, []).append(shard)
-    first = shards.read_planned(study, study.shards[0])
-    whole = _whole_sizes(cells[0], by_cell[cells[0].text])
+    with shards.open_planned(study, study.shards[0]) as shard:
+        first = shard.arrays  # their metadata
+    whole = _whole_sizes(cells[0], by_cell[cells[0].text]) | kind.sizes(study)
     with ExitStack() as published:
         targets: dict[str, zarr.Array] = {}
         for name, meaning in meanings.items():
@@ -66,16 +66,20 @@ def _whole_sizes(cell: Cell, parts: list[Shard]) -> dict[str, int]:
 
 
 def _template(
-    study: Study, cells, meaning: kinds.Meaning, first: dict[str, Any], whole
+    study: Study, cells, meaning: kinds.Meaning, first: dict[str, zarr.Array], whole
 ) -> tuple[xr.Dataset, dict[str, int]]:
     variables, chunks = {}, {"cell": 1}
-    for name, (dims, array) in first.items():
+    for name, array in first.items():
+        dims = array.metadata.dimension_names
         shape = tuple(whole.get(dim, size) for dim, size in zip(dims, array.shape, strict=True))
         lazy = da.zeros((len(cells), *shape), chunks=-1, dtype=array.dtype)
         variables[name] = (("cell", *dims), lazy, labels.variable_attrs(*meaning[name]))
         for dim, size in zip(dims, array.shape, strict=True):
             if dim in _GROWING:
                 chunks[dim] = size
+        if array.ndim > 1 and array.chunks[1] < array.shape[1]:  # what is written in slices is kept in blocks of them
+            many = max(1, SHARD_BYTES * array.shape[1] // array.nbytes)
+            chunks[dims[1]] = min(many, chunks.get(dims[1], many))
     dataset = labels.dataset(study, variables, labels.cell_coords(cells))
     kind = kinds.of(study)
     coords = {
@@ -98,18 +102,18 @@ def _write_cell(study: Study, targets: dict[str, zarr.Array], row: int, parts: l
     at: dict[str, int] = {}
     histogram, largest = 0.0, []
     for part in parts:
-        arrays = shards.read_planned(study, part)
         grown: dict[str, int] = {}
-        for name, target in targets.items():
-            dims, array = arrays[name]
-            if name == "histogram":
-                histogram = histogram + array
-            elif name == "largest":
-                largest.append(array)
-            else:
-                begin = at.get(dims[0], 0)
-                target[row, begin : begin + len(array)] = array
-                grown[dims[0]] = begin + len(array)
+        with shards.open_planned(study, part) as shard:
+            for name, target in targets.items():
+                if name == "histogram":
+                    histogram = histogram + shard.read(name)
+                elif name == "largest":
+                    largest.append(shard.read(name))
+                else:
+                    dim, size = shard.arrays[name].metadata.dimension_names[0], shard.arrays[name].shape[0]
+                    begin = at.get(dim, 0)
+                    _copy(shard, name, target, row, slice(begin, begin + size))
+                    grown[dim] = begin + size
         at |= grown
     for name, target in targets.items():  # zarr cuts off what is too long, fills up what is too short, without a word
         dim, size = target.metadata.dimension_names[1], target.shape[1]
@@ -119,3 +123,16 @@ def _write_cell(study: Study, targets: dict[str, zarr.Array], row: int, parts: l
         targets["histogram"][row] = histogram
     if "largest" in targets:
         targets["largest"][row] = np.sort(np.concatenate(largest))[::-1][: targets["largest"].shape[1]]
+
+
+def _copy(shard: shards.Reader, name: str, target: zarr.Array, row: int, where: slice) -> None:
+    """An array of a shard to its place, as many slices at a time as a chunk of the target has."""
+    shape = shard.arrays[name].shape
+    if len(shape) == 1:
+        target[row, where] = shard.read(name)
+        return
+    beyond = [(0, 0)] * 2 + [(0, full - size) for full, size in zip(target.shape[3:], shape[2:], strict=True)]
+    for first in range(0, shape[1], target.chunks[2]):
+        block = slice(first, first + target.chunks[2])
+        values = shard.read(name, slice(None), block)
+        target[row, where, block] = np.pad(values, beyond, constant_values=np.nan) if np.any(beyond) else values

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from ntkpipe import kinds, provenance
@@ -29,6 +30,26 @@ def variable_attrs(long_name: str, source: str = "") -> dict[str, str]:
 def dataset(study: Study, variables: dict[str, Any], coords: dict[str, Any]) -> xr.Dataset:
     """A dataset of a study, with where it comes from and the long names and units of its coordinates."""
     return label(study, xr.Dataset(variables, coords, provenance.attributes(study.config, study.name)))
+
+
+def fits(study: Study, frame: pd.DataFrame, meaning: dict[str, str], methods: dict[str, str]) -> xr.Dataset:
+    """A ``fits`` dataset, one row of ``frame`` a fit.
+
+    The columns in ``meaning`` (name -> long name) are variables, those named n_.. integers; the others are coordinates
+    that say which fit it is. ``methods``, name -> what its estimate is, are an attribute.
+    """
+    variables = {
+        name: ("fit", frame[name].to_numpy(int if name.startswith("n_") else float), variable_attrs(text))
+        for name, text in meaning.items()
+    }
+    coords = {
+        name: ("fit", frame[name].to_numpy(None if frame[name].dtype.kind in "fi" else object))
+        for name in frame.columns
+        if name not in meaning
+    }
+    result = dataset(study, variables, coords)
+    result.attrs["methods"] = methods
+    return result
 
 
 def label(study: Study, dataset: xr.Dataset) -> xr.Dataset:

@@ -195,8 +195,9 @@ def bytes_per_draw(study: StudyConfig, n_inputs: int) -> int:
 
 
 def _shard_bytes(shard: Shard) -> int:
+    """What is held of a shard at once: all of it, in training a snapshot."""
     k = shard.cell.n_inputs
-    return 8 * (shard.stop - shard.start) * (k * k + 2 * k + 1)
+    return 8 * (shard.stop - shard.start) * (k * (k + shard.cell.n_eval) + 2 * k + 1)
 
 
 def _shards(cell: Cell, study: StudyConfig, folder: str) -> list[Shard]:

@@ -12,9 +12,12 @@ noticed its failure is the interval's length, and the scatter around the curve o
 Intervals are bootstraps over the seeds of each cell, the grid of cells held fixed: of n seeds n - 1 are drawn with
 replacement, for then the variance of a drawn mean is s^2/n without bias (Rao & Wu 1988; n of n make it too small by
 1/n, an eighth for 8 seeds), and the percentiles are stretched from the normal law's to Student's with Satterthwaite's
-degrees of freedom (Hesterberg 2015), few where a few noisy cells decide. Runs that diverged and sizes that are not
-known are left out, and with them cells in which fewer than two sizes remain. Leaving out what diverged makes sizes
-near the edge of stability too small.
+degrees of freedom (Hesterberg 2015), few where a few noisy cells decide.
+
+Runs that are excluded (diverged, dead) and sizes that are not known (the run did not come to the loss at which sizes
+are read) are left out, and with them whole cells in which fewer than half of all runs, or fewer than two, have a size:
+what is left of such a cell is the biased sample of its survivors. Above a half the bias is there too, and smaller:
+sizes near the edge of stability come out too small. How many runs a fit used is part of its result.
 """
 
 from __future__ import annotations
@@ -29,13 +32,21 @@ from ntkpipe.analysis.intervals import NOTHING, RESAMPLES, Estimate
 
 
 class Means(NamedTuple):
-    """Means over the seeds of each cell with at least two known values."""
+    """Means over the seeds of each cell in which half of the runs, and at least two, have known values."""
 
     first: Int[np.ndarray, " cell"]  # a run of the cell: width[first] are the cells' widths
     mean: Float[np.ndarray, " cell"]
     variance: Float[np.ndarray, " cell"]  # of the mean, s^2/n
     freedom: Int[np.ndarray, " cell"]  # n - 1
     replicas: Float[np.ndarray, "resample cell"]  # bootstrap draws of the means
+    excess: float = 0.0  # variance of each mean beyond its seeds', where ``with_lack_of_fit`` put it in
+    excess_freedom: float = np.inf
+    left: float = np.inf  # cells less coefficients
+
+    @property
+    def runs(self) -> int:
+        """Runs in the means."""
+        return int(self.freedom.sum()) + len(self.freedom)
 
 
 class Scatter(NamedTuple):
@@ -65,19 +76,22 @@ class Collapse(NamedTuple):
     scatter: Scatter  # around the power law in width and depth
     power: Line  # log size = a + c log beta
     exponential: Line  # log size = a + c beta
-    cells: int
 
 
-def known_log(size: Float[np.ndarray, " run"], diverged: Bool[np.ndarray, " run"]) -> Float[np.ndarray, " run"]:
-    """log size; NaN where the run diverged or the size is not known or not positive."""
-    good = ~diverged & np.isfinite(size) & (size > 0)
+def known_log(size: Float[np.ndarray, " run"], excluded: Bool[np.ndarray, " run"]) -> Float[np.ndarray, " run"]:
+    """log size; NaN where the run is excluded (diverged, dead) or the size is not known or not positive."""
+    good = ~excluded & np.isfinite(size) & (size > 0)
     return np.log(size, out=np.full(len(size), np.nan), where=good)
 
 
 def cell_means(values: Float[np.ndarray, " run"], cell: Int[np.ndarray, " run"]) -> Means:
-    """Means over seeds with bootstrap replicas, cells in ascending order of their index; NaN values are left out."""
-    runs = [np.flatnonzero((cell == c) & np.isfinite(values)) for c in np.unique(cell)]
-    runs = [r for r in runs if len(r) > 1]
+    """Means over seeds with bootstrap replicas, cells in ascending order of their index; NaN values are left out.
+
+    Pass all runs of a cell, also those without a value: cells are left out where fewer than half have one.
+    """
+    everyone = [np.flatnonzero(cell == c) for c in np.unique(cell)]
+    known = [r[np.isfinite(values[r])] for r in everyone]
+    runs = [some for some, r in zip(known, everyone, strict=True) if len(some) > 1 and 2 * len(some) >= len(r)]
     rng = np.random.default_rng(np.random.SeedSequence([len(runs), RESAMPLES]))
     replicas = [values[rng.choice(r, size=(RESAMPLES, len(r) - 1))].mean(axis=1) for r in runs]
     return Means(
@@ -106,9 +120,11 @@ def linear(
     weights: Float[np.ndarray, "row cell"], means: Means, confidence: float
 ) -> tuple[Float[np.ndarray, " row"], Float[np.ndarray, " row"], Float[np.ndarray, " row"]]:
     """sum over cells of weight times mean, one a row, and the ends of its interval."""
-    parts = weights**2 * means.variance
+    parts, excess = weights**2 * means.variance, means.excess * np.sum(weights**2, axis=1)
+    seeds, squares = np.sum(parts, axis=1), np.sum(parts**2 / means.freedom, axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        freedom = np.sum(parts, axis=1) ** 2 / np.sum(parts**2 / means.freedom, axis=1)
+        freedom = (seeds + excess) ** 2 / (squares + excess**2 / means.excess_freedom)
+        freedom = np.fmax(freedom, np.fmin(seeds**2 / squares, means.left))  # no fewer than the poorer of both errors
     freedom = np.where(np.isfinite(freedom), freedom, means.freedom.sum())  # without noise
     value = weights @ means.mean
     return value, *interval(value, means.replicas @ weights.T, freedom, confidence)
@@ -167,6 +183,23 @@ def scatter(columns: Float[np.ndarray, "cell column"], means: Means) -> Scatter:
     return Scatter(float(np.sqrt(squared)), float(stats.f.sf(squared, left, means.freedom.sum())), float(excess))
 
 
+def with_lack_of_fit(columns: Float[np.ndarray, "cell column"], means: Means) -> Means:
+    r"""Means with the scatter around the curve that their seeds do not explain as a normal error of each.
+
+    The variance excess^2 of ``scatter`` is sum residual^2/left less what seeds explain, with left = cells -
+    coefficients. The first part has a chi-squared law with left degrees of freedom, so the difference has by
+    Satterthwaite's rule left (1 - 1/ratio^2)^2: few where the excess is small beside the seeds' errors. The means are
+    as they came where there is no excess, or no cell left to see one.
+    """
+    ratio, _, excess = scatter(columns, means)
+    if not excess > 0:
+        return means
+    left = len(columns) - columns.shape[1] - 1
+    rng = np.random.default_rng(np.random.SeedSequence([len(means.mean), RESAMPLES, left]))
+    replicas = means.replicas + excess * rng.standard_normal(means.replicas.shape)
+    return means._replace(replicas=replicas, excess=excess**2, excess_freedom=left * (1 - ratio**-2) ** 2, left=left)
+
+
 def line(x: Float[np.ndarray, " cell"], means: Means, confidence: float) -> Line:
     """mean = a + c x over cells; at least two different x, else nothing."""
     columns = x[:, None]
@@ -181,23 +214,23 @@ def collapse(
     width: Float[np.ndarray, " run"],
     depth: Float[np.ndarray, " run"],
     beta: Float[np.ndarray, " run"],
-    size: Float[np.ndarray, " run"],
-    diverged: Bool[np.ndarray, " run"],
-    cell: Int[np.ndarray, " run"],
+    means: Means,
     confidence: float,
 ) -> Collapse:
-    """Scaling of a size in width, depth and beta. Pass runs of one load: it is not among the predictors.
+    """Scaling in width, depth and beta of a log size with these means. Pass runs of one load: it is no predictor.
 
-    p and q are NaN where the grid does not separate them (one depth, one width or one beta).
+    Where only the width varies between the cells p is its exponent alone, log size = a + p log width, and q and p + q
+    are NaN; likewise q where only the depth varies. All are NaN where the grid does not separate them (one beta).
     """
-    means = cell_means(known_log(size, diverged), cell)
     both = np.log(np.stack([width, depth], axis=1))[means.first]
-    solve = least_squares(both)
-    p, q, total = (
-        (NOTHING,) * 3
-        if solve is None
-        else (estimate(weights, means, confidence) for weights in (solve[1], solve[2], solve[1] + solve[2]))
-    )
+    varies = (both != both[:1]).any(axis=0)
+    both = both[:, varies]
+    solve = least_squares(both) if varies.any() else None
+    p = q = total = NOTHING
+    if solve is not None:
+        found = iter(solve[1:])
+        p, q = (estimate(next(found), means, confidence) if v else NOTHING for v in varies)
+        total = estimate(solve[1] + solve[2], means, confidence) if varies.all() else NOTHING
     betas = beta[means.first]
     return Collapse(
         p,
@@ -207,5 +240,4 @@ def collapse(
         scatter(both, means),
         line(np.log(betas), means, confidence),
         line(betas, means, confidence),
-        len(means.mean),
     )

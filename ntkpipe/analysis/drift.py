@@ -3,6 +3,7 @@ r"""How far the kernel moves along a run, how fast, and when it stops.
 Distance from K_0 says how far the lazy picture is off, but not whether the kernel still moves: one that rotates,
 :math:`K_t = U_t K_0 U_t^T`, may keep its distance from K_0 for ever. Whether it is frozen is a matter of velocity.
 Rates and rotations stand at the snapshot where their interval begins; that of the last snapshot is NaN.
+What needs the spectrum takes the :class:`Eigen` of the path, so that each K_t is decomposed once.
 
 Arrays in, arrays out: ``*batch`` are dims such as seeds. NaN in (a diverged run) gives NaN out.
 Source: docs/theory.md section 5.
@@ -13,9 +14,11 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 EPS = float(np.finfo(np.float64).eps)
+DEAD = 1e-12
+"""Share of tr K_0 at and below which a kernel is that of a dead network."""
 
 
 class Eigen(NamedTuple):
@@ -51,17 +54,31 @@ def frobenius(matrices: Float[np.ndarray, "*batch row column"]) -> Float[np.ndar
 
 
 def drift(
-    ntk: Float[np.ndarray, "*batch snapshot n n"], norm: Literal["frobenius", "operator", "trace"] = "frobenius"
+    ntk: Float[np.ndarray, "*batch snapshot n n"], norm: Literal["frobenius", "trace"] = "frobenius"
 ) -> Float[np.ndarray, "*batch snapshot"]:
-    """|K_t - K_0|/|K_0| in the Frobenius or operator norm; ``trace``: (tr K_t - tr K_0)/tr K_0, with its sign.
-
-    NaN where K_0 = 0 (a dead network).
-    """
+    """|K_t - K_0|_F/|K_0|_F; ``trace``: (tr K_t - tr K_0)/tr K_0, with its sign. NaN where K_0 = 0 (a dead network)."""
     if norm == "trace":
         trace = np.trace(ntk, axis1=-2, axis2=-1)
         return _ratio(trace - trace[..., :1], trace[..., :1])
-    size = {"frobenius": frobenius, "operator": operator_norm}[norm]
-    return _ratio(size(ntk - ntk[..., :1, :, :]), size(ntk[..., :1, :, :]))
+    return _ratio(frobenius(ntk - ntk[..., :1, :, :]), frobenius(ntk[..., :1, :, :]))
+
+
+def change(ntk: Float[np.ndarray, "*batch snapshot n n"]) -> Float[np.ndarray, "*batch snapshot"]:
+    """|K_t - K_0|_op."""
+    return operator_norm(ntk - ntk[..., :1, :, :])
+
+
+def operator_drift(
+    size: Float[np.ndarray, "*batch snapshot"], values: Float[np.ndarray, "*batch snapshot n"]
+) -> Float[np.ndarray, "*batch snapshot"]:
+    """|K_t - K_0|_op/|K_0|_op from :func:`change` and the eigenvalues of K_t; NaN where K_0 = 0."""
+    return _ratio(size, np.abs(values[..., :1, [0, -1]]).max(axis=-1))
+
+
+def dead(ntk: Float[np.ndarray, "*batch snapshot n n"]) -> Bool[np.ndarray, "*batch"]:
+    """tr K_t <= 1e-12 tr K_0 at the last snapshot: all gates closed, and nothing moves again. False if it diverged."""
+    trace = np.trace(ntk, axis1=-2, axis2=-1)
+    return np.asarray(trace[..., -1] <= DEAD * trace[..., 0])
 
 
 def cosine(ntk: Float[np.ndarray, "*batch snapshot row column"]) -> Float[np.ndarray, "*batch snapshot"]:
@@ -85,7 +102,22 @@ def eigengap(values: Float[np.ndarray, "*batch n"], rank: int) -> Float[np.ndarr
     return _ratio(values[..., rank - 1] - values[..., rank], values[..., 0])
 
 
-def rotation(ntk: Float[np.ndarray, "*batch snapshot n n"], rank: int) -> Float[np.ndarray, "*batch snapshot"]:
+def leading_rank(values: Float[np.ndarray, "*batch n"], most: int) -> int:
+    """The r up to ``most`` (and n - 1) with the largest mean log(lambda_r/lambda_{r+1}) over the batch; 1 if none.
+
+    Where the leading eigenspace ends by the spectrum itself: a rank that cuts a pair of nearly equal eigenvalues (sine
+    and cosine on the circle) would see it turn when nothing does.
+    """
+    known = values[np.isfinite(values).all(axis=-1) & (values[..., 0] > 0)]
+    last = min(most, values.shape[-1] - 1)
+    if not len(known) or last < 1:
+        return 1
+    floor = known[..., :1] * known.shape[-1] * EPS
+    logs = np.log(np.maximum(known[..., : last + 1], floor))
+    return 1 + int(np.argmax((logs[..., :-1] - logs[..., 1:]).mean(axis=tuple(range(logs.ndim - 1)))))
+
+
+def rotation(eigen: Eigen, rank: int) -> Float[np.ndarray, "*batch snapshot"]:
     r"""Largest principal angle, in radians, between the top-r eigenspaces of a snapshot and of the next one.
 
     With bases U and V: sin = |(I - U U^T) V|_op and cos = the smallest singular value of U^T V, the angle from both
@@ -96,10 +128,10 @@ def rotation(ntk: Float[np.ndarray, "*batch snapshot n n"], rank: int) -> Float[
     ------
     ValueError: ``rank`` is not in 1 .. n.
     """
-    n = ntk.shape[-1]
+    values, vectors = eigen
+    n = values.shape[-1]
     if not 1 <= rank <= n:
         raise ValueError(f"rank must be in 1 .. {n}, the number of points; it was {rank}")
-    values, vectors = eigenpairs(ntk)
     defined = eigengap(values, rank) > n * EPS
     defined = defined[..., :-1] & defined[..., 1:]
     top = np.where(np.isfinite(vectors), vectors, 0.0)[..., :rank]
@@ -139,6 +171,13 @@ def kernel_rate(
     return velocity(time, ntk) * efold(time)
 
 
+def rotation_rate(
+    time: Float[np.ndarray, "*batch snapshot"], angle: Float[np.ndarray, "*batch snapshot"]
+) -> Float[np.ndarray, "*batch snapshot"]:
+    """:func:`rotation` per e-fold of time, angle/h times :func:`efold`; rad. As :func:`kernel_rate`, of directions."""
+    return _at_start(angle[..., :-1] / np.diff(time, axis=-1)) * efold(time)
+
+
 def loss_rate(
     time: Float[np.ndarray, "*batch snapshot"],
     loss: Float[np.ndarray, "*batch snapshot"],
@@ -170,22 +209,12 @@ def settling_time(
     return np.where(np.isnan(rate[..., :-1]).any(axis=-1), np.nan, first)
 
 
-def freeze_time(
-    time: Float[np.ndarray, "*batch snapshot"], ntk: Float[np.ndarray, "*batch snapshot row column"], tolerance: float
-) -> Float[np.ndarray, "*batch"]:
-    """:func:`settling_time` of :func:`kernel_rate`: when the kernel freezes.
+def moved(rate: Float[np.ndarray, "*batch snapshot"], tolerance: float) -> Bool[np.ndarray, "*batch"]:
+    """Did any rate ever reach the tolerance? What never moved is settled from time 0 on and came to rest at no time.
 
-    By the change per e-fold of time, not by distance from K_0: a kernel that rotates keeps its distance, and one that
-    has moved far and then stopped keeps it too.
+    Rates that are not known (NaN) count as below it.
     """
-    return settling_time(time, kernel_rate(time, ntk), tolerance)
-
-
-def plateau_time(
-    time: Float[np.ndarray, "*batch snapshot"], loss: Float[np.ndarray, "*batch snapshot"], tolerance: float
-) -> Float[np.ndarray, "*batch"]:
-    """:func:`settling_time` of :func:`loss_rate`, in units of the initial loss."""
-    return settling_time(time, loss_rate(time, loss), tolerance)
+    return np.asarray((rate[..., :-1] >= tolerance).any(axis=-1))
 
 
 def _ratio(above: np.ndarray | float, below: np.ndarray | float) -> np.ndarray:

@@ -6,7 +6,14 @@ r"""Kernel regression with the kernel frozen at a snapshot t*, against training 
 
 from f = f_t* (what is left to fit, in the linear model around theta_t*) or from f = 0 (the kernel alone). ``diag_reg``
 is relative to the mean eigenvalue, so that results do not depend on the scale of K. Numbers that rounding decides are
-not given: NaN and a flag. Train errors are against the labels y, eval errors against the target without noise.
+not given: NaN and a flag. Train errors are against the labels y, eval errors against the target without noise. What
+chooses a ridge without eval labels is the leave-one-out error, with lambda held:
+
+.. math::
+    y_i - g^{(-i)}(x_i) = [(K + \lambda I)^{-1} (y - f(X))]_i / [(K + \lambda I)^{-1}]_{ii} .
+
+From 0 it is the error on points not seen, exactly. From f_t* only the correction is fitted without the point: the
+network was trained on it, and the error is too small.
 Source: docs/theory.md section 5.
 """
 
@@ -16,9 +23,9 @@ import itertools
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
-from ntkpipe.analysis.drift import EPS, Eigen, eigenpairs
+from ntkpipe.analysis.drift import EPS, Eigen
 
 ACCURACY = 1e-3
 """Largest relative error of a solve, N eps times its condition number, at which its result is still given."""
@@ -27,20 +34,21 @@ ACCURACY = 1e-3
 class Regression(NamedTuple):
     """Kernel regression by snapshot and ``diag_reg``.
 
-    f_eval: g at the eval points; train_mse, eval_mse: mean squared errors; resolved: false where f_eval and eval_mse
-    are below the precision floor (NaN), or the run had diverged; train_resolved: the same of train_mse, which must also
-    exceed the rounding error of the solve.
+    f_eval: g at the eval points; train_mse, eval_mse, loo_mse: mean squared errors, loo_mse leaving one out; resolved:
+    false where f_eval, eval_mse and loo_mse are below the precision floor (NaN), or the run had diverged;
+    train_resolved: the same of train_mse, which must also exceed the rounding error of the solve.
     """
 
     f_eval: Float[np.ndarray, "*batch snapshot reg eval"]
     train_mse: Float[np.ndarray, "*batch snapshot reg"]
     eval_mse: Float[np.ndarray, "*batch snapshot reg"]
+    loo_mse: Float[np.ndarray, "*batch snapshot reg"]
     resolved: Bool[np.ndarray, "*batch snapshot reg"]
     train_resolved: Bool[np.ndarray, "*batch snapshot reg"]
 
 
 def frozen(
-    ntk_train: Float[np.ndarray, "*batch snapshot n n"],
+    eigen: Eigen,
     ntk_eval_train: Float[np.ndarray, "*batch snapshot eval n"],
     f_train: Float[np.ndarray, "*batch snapshot n"],
     f_eval: Float[np.ndarray, "*batch snapshot eval"],
@@ -49,7 +57,7 @@ def frozen(
     diag_reg: Float[np.ndarray, " reg"],
     eps: float = EPS,
 ) -> dict[str, Regression]:
-    """Regressions ``network`` (from f_t*) and ``zero`` (from 0), with one eigendecomposition a kernel.
+    """Regressions ``network`` (from f_t*) and ``zero`` (from 0), with the eigendecompositions of the train kernels.
 
     ``eps`` is the relative rounding error of the kernels' entries, that of float64 if not told.
 
@@ -57,7 +65,6 @@ def frozen(
     ------
     ValueError: a ``diag_reg`` is negative.
     """
-    eigen = eigenpairs(ntk_train)
     zero = np.zeros_like(f_train), np.zeros_like(f_eval)
     return {
         name: regress(eigen, ntk_eval_train, *start, y, y_eval, diag_reg, eps)
@@ -95,6 +102,9 @@ def regress(
         coefficients = left / shifted
         correction = np.einsum("...en,...nk,...rk->...re", ntk_eval_train, eigen.vectors, coefficients, optimize=True)
         predicted = f_eval[..., None, :] + correction
+        inverse = np.einsum("...ik,...rk->...ri", eigen.vectors**2, 1 / shifted, optimize=True)  # its diagonal
+        left_out = np.einsum("...ik,...rk->...ri", eigen.vectors, coefficients, optimize=True) / inverse
+        loo_mse = np.mean(left_out**2, axis=-1)
         train_mse = np.mean((shift[..., None] * coefficients) ** 2, axis=-1)
         eval_mse = np.mean((predicted - y_eval) ** 2, axis=-1)
         resolved = (shifted[..., -1] > 0) & (error <= ACCURACY) & np.isfinite(eval_mse)
@@ -103,6 +113,7 @@ def regress(
         np.where(resolved[..., None], predicted, np.nan),
         np.where(train_resolved, train_mse, np.nan),
         np.where(resolved, eval_mse, np.nan),
+        np.where(resolved, loo_mse, np.nan),
         resolved,
         train_resolved,
     )
@@ -139,10 +150,17 @@ def kernel_flops(sizes: tuple[int, ...], train: int, evaluation: int) -> float:
     return float(sum(4 * n * m * points + 2 * (n + m) * train * points for n, m in pairs))
 
 
-def training_flops(sizes: tuple[int, ...], train: int, evaluation: int, steps: int) -> float:
-    """Flops of training on for ``steps`` full-batch steps, then M predictions: 6 p N steps + 2 p M with p weights.
+def training_flops(
+    sizes: tuple[int, ...], points: float, evaluation: int, steps: Int[np.ndarray, "*shape"] | int
+) -> Float[np.ndarray, "*shape"]:
+    """Flops of training on for ``steps`` steps of ``points`` points, then M predictions: 6 p points steps + 2 p M.
 
-    A step costs 2 flops a weight and point forward and 4 backward; biases and activations are not counted.
+    p weights; a step costs 2 flops a weight and point forward and 4 backward; biases and activations are not counted.
     """
     weights = sum(n * m for n, m in itertools.pairwise(sizes))
-    return 6.0 * weights * train * steps + 2.0 * weights * evaluation
+    return np.asarray(6.0 * weights * points * steps + 2.0 * weights * evaluation)
+
+
+def points_a_step(method: str, train: int, batch: int | None) -> float:
+    """Points whose gradients a step takes: N of gd, those of its batch of sgd; NaN of the flow, whose steps vary."""
+    return {"gd": train, "sgd": batch}.get(method, np.nan)

@@ -13,25 +13,12 @@ Source: docs/theory.md section 5.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from ntkpipe.analysis.drift import eigenpairs, eigenvalues, operator_norm
+from ntkpipe.analysis.drift import eigenpairs
 
 SUBSTEPS = 8
-
-
-class Bound(NamedTuple):
-    """A bound on |r(t) - r_0(t)| at the snapshots.
-
-    value: integrands from the mean of neighbouring snapshots; upper: from the worse of the two. ``upper - value``
-    is the quadrature error to add.
-    """
-
-    value: Float[np.ndarray, "*batch snapshot"]
-    upper: Float[np.ndarray, "*batch snapshot"]
 
 
 def phi(z: Float[np.ndarray, "*shape"]) -> tuple[Float[np.ndarray, "*shape"], Float[np.ndarray, "*shape"]]:
@@ -89,24 +76,6 @@ def orders(
     return np.einsum("...ij,p...sj->p...si", basis, out)
 
 
-def descent_order_0(
-    step: Int[np.ndarray, " snapshot"],
-    rate: Float[np.ndarray, "*batch"],
-    ntk_0: Float[np.ndarray, "*batch n n"],
-    residual: Float[np.ndarray, "*batch n"],
-) -> Float[np.ndarray, "*batch snapshot n"]:
-    """(I - eta s K_0)^k r(0) at the steps k, in the eigenbasis of K_0; ``rate`` = eta s (thesis (2.11)).
-
-    Above the edge of stability, eta s lambda_max > 2, it grows without bound, to inf.
-    """
-    decay, basis = eigenpairs(ntk_0)
-    start = np.einsum("...ji,...j->...i", basis, residual)
-    factor = 1 - np.asarray(rate)[..., None] * decay
-    with np.errstate(over="ignore", invalid="ignore"):
-        modes = np.power(factor[..., None, :], step[:, None].astype(float)) * start[..., None, :]
-        return np.einsum("...ij,...sj->...si", basis, modes)
-
-
 def relative_errors(
     residual: Float[np.ndarray, "*batch snapshot n"], predicted: Float[np.ndarray, "order *batch snapshot n"]
 ) -> Float[np.ndarray, "order *batch snapshot"]:
@@ -114,45 +83,36 @@ def relative_errors(
     return np.linalg.norm(residual - predicted, axis=-1) / np.linalg.norm(residual[..., :1, :], axis=-1)
 
 
-def snapshot_errors(
-    time: Float[np.ndarray, "*batch snapshot"],
-    ntk: Float[np.ndarray, "*batch snapshot n n"],
-    residual: Float[np.ndarray, "*batch n"],
-    highest: int = 2,
-    substeps: int = SUBSTEPS,
-) -> Float[np.ndarray, "order *batch snapshot"]:
-    """How far every other snapshot would predict otherwise, over |r(0)|: an estimate of the error of quadrature.
-
-    Of second order, so about three times the error of all snapshots; at a snapshot left out, the larger one of its
-    neighbours'. Where it is as large as :func:`relative_errors`, these say nothing of the order.
-    """
-    count = time.shape[-1]
-    kept = np.union1d(np.arange(0, count, 2), [count - 1])
-    fine = orders(time, ntk, residual, highest, substeps)[..., kept, :]
-    coarse = orders(time[..., kept], ntk[..., kept, :, :], residual, highest, 2 * substeps)
-    apart = np.linalg.norm(fine - coarse, axis=-1) / np.linalg.norm(residual, axis=-1)[..., None]
-    left, right = (np.searchsorted(kept, np.arange(count), side) for side in ("right", "left"))
-    return np.maximum(apart[..., left - 1], apart[..., right])
-
-
 def bound(
     time: Float[np.ndarray, "*batch snapshot"],
-    ntk: Float[np.ndarray, "*batch snapshot n n"],
+    values: Float[np.ndarray, "*batch snapshot n"],
+    change: Float[np.ndarray, "*batch snapshot"],
     residual: Float[np.ndarray, "*batch n"],
-) -> Bound:
+) -> Float[np.ndarray, "*batch snapshot"]:
     r"""Groenwall's bound on the error of order 0, for the flow, from r(0) = ``residual``.
 
     .. math::
         |r(t) - r_0(t)| \le |r(0)| \int_0^t e^{-\lambda_{min}(K_0)(t-s)}\, |\Delta K_s|_{op}\,
         e^{-\int_0^s \lambda_{min}(K_u) du}\, ds .
 
-    Between snapshots |DeltaK|_op and lambda_min are constants, the exponentials exact: the means of both ends in
-    ``value`` (second order), the larger norm and the smaller eigenvalue in ``upper`` (first order). ``upper`` is
-    rigorous wherever K_t stays on the segment between its two neighbouring snapshots, for the norm is convex and
+    ``values``: eigenvalues of K_t, descending; ``change``: |DeltaK_t|_op. Between snapshots both are constants, the
+    larger norm and the smaller eigenvalue, the exponentials exact: an upper bound, with the error of quadrature (first
+    order) within, wherever K_t stays on the segment between its two neighbouring snapshots, for the norm is convex and
     lambda_min concave; also wherever both quantities are monotone from snapshot to snapshot.
-    It holds for the flow: for gradient descent add how far that is from the flow.
+    It holds for the flow: for gradient descent see :func:`ntkpipe.analysis.descent.bound`.
     """
-    return Bound(*(np.linalg.norm(residual, axis=-1)[..., None] * part for part in discounted_size(time, ntk)))
+    least = values[..., -1]
+    frozen, rates = least[..., :1], np.minimum(least[..., :-1], least[..., 1:])
+    norms, h = np.maximum(change[..., :-1], change[..., 1:]), np.diff(time, axis=-1)
+    # int_0^h e^{-frozen (h - u)} e^{-rate u} du, with no exponential that overflows
+    weight = h * np.exp(-np.minimum(frozen, rates) * h) * phi(-np.abs(frozen - rates) * h)[0]
+    decayed = np.exp(-_cumulative(rates * h))  # bound of |r(s)|/|r(0)| at the snapshots
+    total = np.zeros(time.shape)
+    for s in range(h.shape[-1]):
+        gained = norms[..., s] * weight[..., s] * decayed[..., s]
+        total[..., s + 1] = np.exp(-frozen[..., 0] * h[..., s]) * total[..., s] + gained
+    total = np.where(np.isnan(change[..., :1]), np.nan, total)
+    return np.linalg.norm(residual, axis=-1)[..., None] * total
 
 
 def tightness(
@@ -165,57 +125,29 @@ def tightness(
 
 
 def size(
-    time: Float[np.ndarray, "*batch snapshot"], ntk: Float[np.ndarray, "*batch snapshot n n"]
+    time: Float[np.ndarray, "*batch snapshot"], change: Float[np.ndarray, "*batch snapshot"]
 ) -> Float[np.ndarray, "*batch snapshot"]:
-    """int_0^t |DeltaK_s|_op ds by the trapezoidal rule: the size of the perturbation, without unit.
+    """int_0^t |DeltaK_s|_op ds by the trapezoidal rule, of ``change``: the size of the perturbation, without unit.
 
     The term of order p of the series is at most size^p/p! of |r(0)| (positive semi-definite K_0): below 1 it converges
     fast. It grows on after all is learned, and so does not say when order 1 matters: :func:`forcing_size` does.
     """
-    norm = operator_norm(ntk - ntk[..., :1, :, :])
-    return _trapezoid(time, norm)
-
-
-def discounted_size(time: Float[np.ndarray, "*batch snapshot"], ntk: Float[np.ndarray, "*batch snapshot n n"]) -> Bound:
-    """:func:`bound` over |r(0)|: the size of the perturbation with what must have converged discounted.
-
-    It discounts at the pace of the slowest mode, by lambda_min: much less than what has converged where the kernel
-    is ill-conditioned, and then it is close to :func:`size`.
-    """
-    norm, least = operator_norm(ntk - ntk[..., :1, :, :]), eigenvalues(ntk)[..., -1]
-    h = np.diff(time, axis=-1)
-
-    def integrate(norms: np.ndarray, rates: np.ndarray) -> np.ndarray:
-        frozen = least[..., :1]
-        # int_0^h e^{-frozen (h - u)} e^{-rate u} du, with no exponential that overflows
-        weight = h * np.exp(-np.minimum(frozen, rates) * h) * phi(-np.abs(frozen - rates) * h)[0]
-        residual = np.exp(-_cumulative(rates * h))  # bound of |r(s)|/|r(0)| at the snapshots
-        total = np.zeros(time.shape)
-        for s in range(h.shape[-1]):
-            gained = norms[..., s] * weight[..., s] * residual[..., s]
-            total[..., s + 1] = np.exp(-frozen[..., 0] * h[..., s]) * total[..., s] + gained
-        return np.where(np.isnan(norm[..., :1]), np.nan, total)
-
-    left, right = norm[..., :-1], norm[..., 1:]
-    below, above = least[..., :-1], least[..., 1:]
-    return Bound(
-        integrate((left + right) / 2, (below + above) / 2), integrate(np.maximum(left, right), np.minimum(below, above))
-    )
+    return _trapezoid(time, change)
 
 
 def forcing_size(
     time: Float[np.ndarray, "*batch snapshot"],
     ntk: Float[np.ndarray, "*batch snapshot n n"],
-    residual: Float[np.ndarray, "*batch n"],
+    frozen: Float[np.ndarray, "*batch snapshot n"],
 ) -> Float[np.ndarray, "*batch snapshot"]:
     r"""int_0^t |DeltaK_s r_0(s)| ds/|r(0)| by the trapezoidal rule: the size that says when order 1 matters.
 
-    Every mode is discounted at its own pace: what DeltaK does in directions already learned does not count. The
-    correction |r_1(t) - r_0(t)|/|r(0)| is at most this (positive semi-definite K_0), and it is at most :func:`size`.
+    ``frozen``: order 0. Every mode is discounted at its own pace: what DeltaK does in directions already learned does
+    not count. The correction |r_1(t) - r_0(t)|/|r(0)| is at most this (positive semi-definite K_0), and it is at most
+    :func:`size`.
     """
-    force = ntk - ntk[..., :1, :, :]
-    force = np.linalg.norm(np.einsum("...ij,...j->...i", force, orders(time, ntk, residual, 0, 1)[0]), axis=-1)
-    return _trapezoid(time, force) / np.linalg.norm(residual, axis=-1)[..., None]
+    force = np.einsum("...ij,...j->...i", ntk - ntk[..., :1, :, :], frozen)
+    return _trapezoid(time, np.linalg.norm(force, axis=-1)) / np.linalg.norm(frozen[..., :1, :], axis=-1)
 
 
 def _trapezoid(time: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -1,14 +1,16 @@
-"""What a cell's trajectories say, seeds as a batch; maths in ``drift``, ``perturbation``, ``descent``, ``frozen``."""
+"""What a cell's trajectories say, seeds as a batch; maths in ``drift``, ``perturbation``, ``descent``, ``frozen``.
+
+``eigen``: the eigendecompositions of K_t on the train points, (seed, snapshot, ..), made once a cell for all who ask.
+"""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from scipy import stats
 
 from ntkpipe.analysis import descent, drift, frozen, perturbation
+from ntkpipe.analysis.drift import Eigen
 from ntkpipe.analysis.intervals import NOTHING, Estimate
 
 SECTION = "docs/theory.md section 5"
@@ -31,8 +33,8 @@ PATHS = {
 }
 """Variables with the dims (cell, seed, snapshot)."""
 
-RANK = 4
-"""Leading eigenvectors whose rotation is followed."""
+RANK = 8
+"""Most leading eigenvectors whose rotation is followed: they end at the widest gap of K_0 among these."""
 
 
 def paths(
@@ -40,6 +42,7 @@ def paths(
     rate: Float[np.ndarray, " seed"],
     y: Float[np.ndarray, " n"],
     run: dict[str, np.ndarray],
+    eigen: Eigen,
     method: str,
 ) -> dict[str, np.ndarray]:
     """All of :data:`PATHS`, ``order_error`` (seed, snapshot, order) and ``eigenvalues`` (seed, snapshot, mode).
@@ -51,28 +54,27 @@ def paths(
     ntk, residual, time = run["ntk_train"], run["f_train"] - y, run["time"]
     first = residual[:, 0]
     norm = np.linalg.norm(first, axis=-1)[:, None]
-    values = drift.eigenvalues(ntk)
+    values, change = eigen.values, drift.change(ntk)
     if method == "flow":
         orders = perturbation.orders(time, ntk, first)
-        limit = perturbation.bound(time, ntk, first).upper
-        forcing = perturbation.forcing_size(time, ntk, first)
+        limit = perturbation.bound(time, values, change, first)
+        forcing = perturbation.forcing_size(time, ntk, orders[0])
     else:
-        orders = descent.orders(step, rate, ntk, first)
-        limit = descent.bound(step, rate, ntk, first, run["remainder"]).upper
-        forcing = descent.forcing_size(step, rate, ntk, first)
+        orders, forcing = descent.walk(step, rate, ntk, first)
+        limit = descent.bound(step, rate, values, change, first, run["remainder"])
     out = {
         "drift": drift.drift(ntk),
-        "drift_operator": drift.drift(ntk, "operator"),
+        "drift_operator": drift.operator_drift(change, values),
         "drift_trace": drift.drift(ntk, "trace"),
         "cosine": drift.cosine(ntk),
         "target_alignment": drift.target_alignment(ntk, y),
-        "rotation": drift.rotation(ntk, max(1, min(RANK, len(y) - 1))),
+        "rotation": drift.rotation(eigen, drift.leading_rank(values[:, 0], RANK)),
         "kernel_rate": drift.kernel_rate(time, ntk),
         "load": rate[:, None] * values[..., 0] / 2,
         "linearization_error": np.linalg.norm(run["f_train"] - run["f_linear_train"], axis=-1) / norm,
         "bound": limit / norm,
         "tightness": perturbation.tightness(residual, orders[0], limit),
-        "size": perturbation.size(time, ntk),
+        "size": perturbation.size(time, change),
         "forcing": forcing,
     }
     moved = drift.frobenius(ntk - ntk[:, :1])
@@ -89,19 +91,21 @@ def frozen_errors(
     y: Float[np.ndarray, " n"],
     y_eval: Float[np.ndarray, " eval"],
     run: dict[str, np.ndarray],
+    eigen: Eigen,
     diag_reg: Float[np.ndarray, " reg"],
     modes: Float[np.ndarray, "eval mode"] | None = None,
     frequencies: Int[np.ndarray, " mode"] | None = None,
 ) -> dict[str, Float[np.ndarray, "seed snapshot ..."]]:
     """Mean squared errors of kernel regression with the kernel frozen at each snapshot, from f_t and from 0.
 
+    On the train points, on the evaluation points, and leaving one train point out.
     With orthonormal ``modes`` on the evaluation points also the part of each frequency in the evaluation errors of
     regression and network: squares of the residual's coefficients, added up over a frequency's modes.
     """
-    found = frozen.frozen(run["ntk_train"], run["ntk_eval_train"], run["f_train"], run["f_eval"], y, y_eval, diag_reg)
+    found = frozen.frozen(eigen, run["ntk_eval_train"], run["f_train"], run["f_eval"], y, y_eval, diag_reg)
     out = {
         name: np.stack([getattr(found[start], name) for start in ("network", "zero")], axis=2)
-        for name in ("train_mse", "eval_mse")
+        for name in ("train_mse", "eval_mse", "loo_mse")
     }
     if modes is not None:
         which = (frequencies[:, None] == np.unique(frequencies)).astype(float)
@@ -146,9 +150,24 @@ def geometric_mean(values: Float[np.ndarray, " seed"], confidence: float) -> Est
     return Estimate(*(float(np.exp(v)) for v in (centre, centre - half, centre + half)))
 
 
-def times(time: np.ndarray, ntk: np.ndarray, loss: np.ndarray, tolerance: float) -> dict[str, Any]:
-    """Flow times from which kernel and loss no longer move, by velocity; inf: not within the run."""
-    return {
-        "freeze_time": drift.freeze_time(time, ntk, tolerance),
-        "plateau_time": drift.plateau_time(time, loss, tolerance),
+def times(
+    time: Float[np.ndarray, "seed snapshot"],
+    kernel_rate: Float[np.ndarray, "seed snapshot"],
+    rotation: Float[np.ndarray, "seed snapshot"],
+    loss: Float[np.ndarray, "seed snapshot"],
+    tolerance: float,
+) -> dict[str, Shaped[np.ndarray, " seed"]]:
+    """Flow times from which kernel, leading eigenspace and loss no longer move, per e-fold of time; did they ever?
+
+    inf: not within the run; NaN: not known. The tolerance is relative for the kernel, rad for the eigenspace, in units
+    of the first loss for the loss. What never moved faster has the time 0 and is not ``moved``.
+    """
+    rates = {
+        ("freeze_time", "kernel_moved"): kernel_rate,
+        ("rotation_time", "rotation_moved"): drift.rotation_rate(time, rotation),
+        ("plateau_time", "loss_moved"): drift.loss_rate(time, loss),
     }
+    found = {}
+    for (settled, moved), rate in rates.items():
+        found |= {settled: drift.settling_time(time, rate, tolerance), moved: drift.moved(rate, tolerance)}
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ntkpipe.config.data import DataConfig
+from ntkpipe.config.membership import MembershipConfig
 from ntkpipe.config.models import (
     ExecutionConfig,
     FitsConfig,
@@ -28,6 +29,7 @@ SECTIONS: dict[str, type[Model]] = {
     "studies.<name>.data": DataConfig,
     "studies.<name>.train": TrainConfig,
     "studies.<name>.regimes": RegimesConfig,
+    "studies.<name>.membership": MembershipConfig,
     "studies.<name>.tolerances": TolerancesConfig,
     "studies.<name>.fits": FitsConfig,
     "execution": ExecutionConfig,

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from ntkpipe.networks import ACTIVATIONS, BIAS_INITS, PARAMETRIZATIONS, READOUTS
 
 ETA_UNITS = ("absolute", "critical")
+METHODS = ("gd", "sgd", "flow")
 ENGINES = ("auto", "exact", "scalar", "matrix_free", "dense")
 
 Width = Annotated[int, Field(strict=True, ge=1)]
@@ -32,6 +33,10 @@ class Model(BaseModel):
     """Frozen, rejects unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    def varied(self, values: dict[str, Any]) -> Model:
+        """A copy with the values that a grid gives one of its cells."""
+        return self.model_copy(update=values)
 
 
 class NetworkConfig(Model):
@@ -92,6 +97,8 @@ class GridConfig(Model):
     """values of step.eta (first_step) or train.eta (trajectory)"""
     eta_unit: axis(Literal[ETA_UNITS]) | None = None
     """values of step.eta_unit (first_step)"""
+    method: axis(Literal[METHODS]) | None = None
+    """values of train.method (trajectory); cells that differ in method or eta train the same networks"""
     label: axis(Label) | None = None
     """values of step.label (first_step)"""
 

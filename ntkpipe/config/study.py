@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ntkpipe import kinds
 from ntkpipe.config.data import DataConfig
+from ntkpipe.config.membership import MembershipConfig
 from ntkpipe.config.models import (
     ENGINES,
     Count,
@@ -29,7 +30,8 @@ class StudyConfig(Model):
 
     kind: Literal[kinds.NAMES]
     """initialization: moments and Gram statistics of the kernel at initialization;
-    first_step: how one gradient step moves the kernel; trajectory: training, K_t = K_0 + DeltaK_t"""
+    first_step: how one gradient step moves the kernel; trajectory: training, K_t = K_0 + DeltaK_t;
+    membership: is a function in the RKHS of K_0, of K_t, of the limit kernel?"""
     grid: axis(GridConfig)
     """a grid, or a list of grids whose cells are put together"""
     seeds: Count
@@ -56,6 +58,8 @@ class StudyConfig(Model):
     """how networks are trained; only with kind trajectory"""
     regimes: RegimesConfig | None = None
     """how trajectories are read; only with kind trajectory"""
+    membership: MembershipConfig | None = None
+    """functions, points and training; only with kind membership"""
     tolerances: TolerancesConfig = TolerancesConfig()
     fits: FitsConfig = FitsConfig()
 

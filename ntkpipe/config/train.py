@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ntkpipe.config.models import ETA_UNITS, Count, Model, Positive, axis
-
-METHODS = ("gd", "sgd", "flow")
+from ntkpipe.config.models import ETA_UNITS, METHODS, Count, Model, Positive, axis
 
 
 class TrainConfig(Model):
@@ -26,7 +24,7 @@ class TrainConfig(Model):
     steps: Count = 1000
     """number of steps (for flow: its time in units of eta)"""
     batch: Count | None = None
-    """points of a minibatch; only with method sgd"""
+    """points of a minibatch; exactly where a cell's method is sgd"""
     snapshots: Annotated[int, Field(strict=True, ge=2)] = 16
     """number of snapshots, initialization and end included"""
     spacing: Literal["log", "linear"] = "log"
@@ -47,16 +45,17 @@ class TrainConfig(Model):
 
     @model_validator(mode="after")
     def _fits(self) -> TrainConfig:
-        if (self.method == "sgd") != (self.batch is not None):
-            raise ValueError(
-                f"given a batch exactly when method is 'sgd'; method was {self.method!r}, batch {self.batch}"
-            )
         if self.at is not None:
             if list(self.at) != sorted(set(self.at)) or self.at[-1] > self.steps:
                 raise ValueError(f"given rising steps in at, up to steps = {self.steps}; they were {list(self.at)}")
         elif self.snapshots > self.steps + 1:
             raise ValueError(f"given at most steps + 1 = {self.steps + 1} snapshots; they were {self.snapshots}")
         return self
+
+    def varied(self, values: dict[str, Any]) -> TrainConfig:
+        """Those of a cell; without a batch where it takes none, so that a batch changes cells of sgd alone."""
+        cell = super().varied(values)
+        return cell if cell.method == "sgd" else cell.model_copy(update={"batch": None})
 
     @property
     def snapshot_steps(self) -> tuple[int, ...]:
@@ -73,11 +72,20 @@ class TrainConfig(Model):
 class RegimesConfig(Model):
     """How trajectories are read: tolerances of regimes, and at which time or loss sizes are compared."""
 
-    lazy: Positive = 0.1
-    """a run is lazy while |K_t - K_0|/|K_0| is below this at the end; weak feature learning beyond"""
+    lazy: axis(Positive) = (0.1, 0.3)
+    """a run is lazy while |K_t - K_0|/|K_0| is below this at the end; weak feature learning beyond. The map of regimes
+    takes the first; beta* is given for each"""
+    strong: Positive = 1.0
+    """strong feature learning from here on: the kernel is no perturbation of K_0 any more"""
     loss: Annotated[float, Field(strict=True, gt=0, lt=1)] = 0.1
     """sizes at fixed loss are read where the loss first falls below this share of its first value"""
     velocity: Positive = 0.02
     """the kernel is frozen once its relative change per e-fold of time stays below this"""
     diag_reg: axis(Positive) = (1e-8, 1e-4, 1e-2)
     """ridges of kernel regression with a frozen kernel, in units of its mean eigenvalue"""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> RegimesConfig:
+        if self.strong <= max(self.lazy):
+            raise ValueError(f"given strong above lazy; strong was {self.strong:g}, lazy {list(self.lazy)}")
+        return self

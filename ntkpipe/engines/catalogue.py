@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
@@ -35,6 +36,8 @@ class Task:
     sampling: str
     kind: str = "initialization"
     settings: Any = None
+    n_eval: int = 0
+    """further points, on which kernels against the inputs are kept"""
 
 
 def sampler_name(engine: str, sampling: str, kind: str = "initialization") -> str:
@@ -71,11 +74,11 @@ def refuse(engine: str, task: Task) -> tuple[str, str, object] | None:
             return "sampling", "plain where kind is 'first_step'", task.sampling
         if task.precision != "float64":
             return "precision", "float64 where kind is 'first_step'", task.precision
-    if task.kind == "trajectory":
+    if task.kind in ("trajectory", "membership"):
         if engine != "dense":
-            return "engine", "dense (or auto) where kind is 'trajectory'", engine
+            return "engine", f"dense (or auto) where kind is {task.kind!r}", engine
         if task.sampling != "plain" or task.precision != "float64":
-            return "sampling", "plain, in float64, where kind is 'trajectory'", f"{task.sampling} in {task.precision}"
+            return "sampling", f"plain, in float64, where kind is {task.kind!r}", f"{task.sampling} in {task.precision}"
     if net.readout == "frozen" and not net.depth:
         return "network.readout", "trained where there is no hidden layer (nothing else is trained)", net.readout
     if task.sampling == "guided" and engine != "scalar":
@@ -103,12 +106,17 @@ def seconds_per_draw(engine: str, task: Task) -> float:
     net, k = task.network, task.n_inputs
     if task.kind == "trajectory":
         train = task.settings
-        kinks = net.activation in ("relu", "leaky_relu")  # gate flips stop the flow's integrator
-        steps = train.steps * (1 if train.method != "flow" else 6000 if kinks else 15)
+        steps = _full_batches(train, k, kinks=net.activation in ("relu", "leaky_relu"))
         flops = 6 * k * net.n_parameters * steps
-        snapshots = len(train.snapshot_steps) * (20 * k * net.n_parameters + 8 * k * k * sum(net.fan_in))
+        seen = k + task.n_eval
+        snapshots = len(train.snapshot_steps) * (10 * seen * net.n_parameters + 4 * seen * k * sum(net.fan_in))
         snapshots *= 6 if train.tensors else 1
         return 1e-2 + (flops + snapshots) / 1.6e10 + steps * (net.depth + 1) * 3e-7
+    if task.kind == "membership":
+        config, points = task.settings, k + task.settings.train
+        flops = 6 * config.train * net.n_parameters * config.steps * len(config.targets)
+        kernels = (1 + len(config.targets)) * (4 * points * net.n_parameters + 4 * points * points * sum(net.fan_in))
+        return 1e-2 + (flops + kernels) / 1.6e10 + config.steps * len(config.targets) * (net.depth + 1) * 3e-7
     if task.kind == "first_step":
         if engine == "dense":
             return 2e-4 + net.n_parameters * 12e-8
@@ -127,17 +135,31 @@ def seconds_per_draw(engine: str, task: Task) -> float:
     return 0.0
 
 
-def seconds_to_start(engine: str) -> float:
+def _full_batches(train: Any, n_inputs: int, kinks: bool) -> float:
+    """Steps of gradient descent that cost what this training does."""
+    if train.method != "flow":
+        return train.steps * (train.batch or n_inputs) / n_inputs
+    if not kinks:
+        return 15 * train.steps
+    # through kinks in the smallest steps, of which an interval between snapshots has a limited number
+    per_step = 7200 * train.eta if train.eta_unit == "critical" else 1800
+    return sum(min(per_step * (b - a), 235_000) for a, b in pairwise(train.snapshot_steps))
+
+
+def seconds_to_start(engine: str, task: Task) -> float:
     """Per cell: compiling, for the engine that compiles."""
+    if task.kind == "trajectory":
+        return 12.0 if task.settings.method == "flow" else 6.0
     return 3.0 if engine == "dense" else 0.0
 
 
 def bytes_needed(engine: str, task: Task) -> int:
-    """Peak memory of a sampling job beyond the interpreter, by the engines' batch sizes."""
+    """Peak memory of a sampling job beyond the interpreter, by the engines' batch sizes: eight networks in training."""
     net, k = task.network, task.n_inputs
     if task.kind == "trajectory":
-        kept = 8 * 3 * k * k * len(task.settings.snapshot_steps)  # of eight networks, once more to write them
-        return 8 * (kept + 8 * 12 * net.n_parameters + 16 * k * k * (net.depth + 4) + 16 * k * sum(net.fan_in))
+        kernels = 1 + 2 * task.settings.tensors + (net.depth + 1) * task.settings.per_layer
+        row = 8 * k * (k * kernels + task.n_eval)  # of one snapshot: computed, copied, written, read
+        return 8 * (4 * row + 8 * 12 * net.n_parameters + 16 * k * k * (net.depth + 4) + 16 * k * sum(net.fan_in))
     if task.kind == "first_step":
         if engine in ("exact", "scalar"):
             return 16 * MiB

@@ -96,6 +96,14 @@ def palette(values) -> dict:
     return dict(zip(values, colours, strict=True))
 
 
+def log(axes, which: str = "xy") -> None:
+    """Logarithmic axes with :func:`readable_log`; an axis on which nothing positive was drawn stays linear."""
+    for name in which:
+        if math.isfinite(getattr(axes.dataLim, f"minpos{name}")):
+            axes.set(**{f"{name}scale": "log"})
+            readable_log(getattr(axes, f"{name}axis"))
+
+
 def readable_log(axis) -> None:
     """Log axis with plain numbers up to 1000 and powers beyond."""
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from ntkpipe.streams import QUANTUM
 
-NAMES = ("initialization", "first_step", "trajectory")
+NAMES = ("initialization", "first_step", "trajectory", "membership")
 
 Meaning = dict[str, tuple[str, str]]
 """variable -> (long name, equation or paper that it follows)"""
@@ -43,7 +43,8 @@ class Kind:
     coords: settings -> coordinates of a cell; long_names: of its own coordinates;
     check: raises ValueError where the config of a study does not fit;
     points: config of a study, path of its key -> (number of points, their dimension, text that identifies them), where
-    they are not those of ``inputs``; stored: config of a study -> bytes kept of a draw, where it is not outputs and K.
+    they are not those of ``inputs``; stored: config of a study -> bytes kept of a draw, where it is not outputs and K;
+    sizes: planned study -> sizes of the dims in which its cells differ (NaN beyond a cell's own).
     """
 
     name: str
@@ -65,6 +66,7 @@ class Kind:
     check: Callable[[Any], None] = field(default=lambda config: None)
     points: Callable[[Any, str], tuple[int, int, str]] | None = None
     stored: Callable[[Any], int] | None = None
+    sizes: Callable[[Any], dict[str, int]] = field(default=lambda study: {})
 
     @property
     def sections(self) -> tuple[str, ...]:

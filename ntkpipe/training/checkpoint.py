@@ -19,26 +19,40 @@ import numpy as np
 Row = dict[str, np.ndarray]
 
 
-def save(folder: Path, number: int, row: Row, state: Any) -> None:
+def save(folder: Path, number: int, kept: Row, state: Any) -> None:
     """Keep snapshot ``number`` and the state (a pytree of arrays) that follows it."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / f"row{number}.part", row)
+    _write(folder / f"row{number}.part", kept)
     _write(folder / f"state{number}.part", {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))})
     (folder / f"state{number - 1}.part").unlink(missing_ok=True)
 
 
-def load(folder: Path, state: Any) -> tuple[list[Row], Any]:
-    """(snapshots so far, the state after the last); none and the given state where there is nothing to go on from."""
+def load(folder: Path, state: Any) -> tuple[int, Any]:
+    """(number of snapshots so far, the state after the last); 0 and the given state where there is none to go on from.
+
+    All these snapshots are whole: :func:`row` reads them, one at a time.
+    """
     numbers = sorted((int(file.stem[5:]) for file in folder.glob("state*.part")), reverse=True)
     for number in numbers:
         try:
-            rows = [_read(folder / f"row{i}.part") for i in range(number + 1)]
+            for i in range(number + 1):
+                row(folder, i)
             kept = _read(folder / f"state{number}.part")
         except (OSError, ValueError):
             continue
         leaves, tree = jax.tree.flatten(state)
-        return rows, jax.tree.unflatten(tree, [jax.numpy.asarray(kept[str(i)]) for i in range(len(leaves))])
-    return [], state
+        return number + 1, jax.tree.unflatten(tree, [jax.numpy.asarray(kept[str(i)]) for i in range(len(leaves))])
+    return 0, state
+
+
+def row(folder: Path, number: int) -> Row:
+    """Snapshot ``number``.
+
+    Raises
+    ------
+    OSError, ValueError: it is missing or damaged.
+    """
+    return _read(folder / f"row{number}.part")
 
 
 def _write(path: Path, arrays: Row) -> None:

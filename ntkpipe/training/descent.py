@@ -22,7 +22,11 @@ from ntkpipe.networks import Network
 Params = list[tuple[Array, Array]]
 
 MAX_STEPS = 20_000
-"""Of the flow's integrator between two snapshots; beyond, gates chatter at kinks and the run is given up."""
+"""Of the flow's integrator between two snapshots; beyond, the run is given up."""
+KINKED = "relu", "leaky_relu"
+SMALLEST = 0.03, 1.0, 1 / 5_000
+"""The flow's smallest step at kinks, where none meets the tolerances: the first over tr K_t; where the time between two
+snapshots is too long for that, this time times the third, up to the second over tr K_t."""
 
 
 class State(NamedTuple):
@@ -139,24 +143,32 @@ def flow(
     *,
     rtol: float,
     atol: float,
+    floor: float = 1.0,
 ) -> State:
-    """Gradient flow over the time ``steps * eta``: Tsitouras' 5(4) pair with a PI step-size controller (diffrax)."""
+    """Gradient flow over the time ``steps * eta``: Tsitouras' 5(4) pair with a PI step-size controller (diffrax).
+
+    ``floor``: the smallest step of a network with kinks, in units of :data:`SMALLEST`; steps at most MAX_STEPS/floor.
+    """
     import diffrax
 
     def field(_, params, __):
         output, change = slope(params, x, network)
         return change(output - y)
 
+    time, smallest = steps * eta, None
+    if network.activation in KINKED:
+        trace, (low, high, share) = jnp.trace(dense.ntk_and_output(state.params, x, network)[0]), SMALLEST
+        smallest = floor * jnp.clip(share * time, low / trace, high / trace)
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(field),
         diffrax.Tsit5(),
         t0=0.0,
-        t1=steps * eta,
+        t1=time,
         dt0=None,
         y0=state.params,
-        stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
+        stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol, dtmin=smallest, force_dtmin=True),
         saveat=diffrax.SaveAt(t1=True),
-        max_steps=MAX_STEPS,
+        max_steps=int(MAX_STEPS / floor),
         throw=False,
     )
     params = jax.tree.map(lambda leaf: leaf[0], solution.ys)

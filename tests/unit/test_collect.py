@@ -160,13 +160,13 @@ def test_two_collections_are_the_same_numbers(study):
 
 
 def test_every_shard_is_read_once_for_both_datasets(study, monkeypatch):
-    read, seen = shards.read_planned, []
+    read, seen = shards.open_planned, []
 
     def noted(study, shard):
         seen.append(shard.path)
         return read(study, shard)
 
-    monkeypatch.setattr(shards, "read_planned", noted)
+    monkeypatch.setattr(shards, "open_planned", noted)
     collect.run(study)
     template, *cells = seen  # the first shard is read before the others, for the shapes
     assert template == study.shards[0].path

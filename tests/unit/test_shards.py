@@ -4,6 +4,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import xarray as xr
 import ntkpipe
 from ntkpipe import shards
 from ntkpipe.errors import DamagedFile
+from ntkpipe.slices import Slices
 
 RNG_SEED = 7
 ATTRS = {"cell": '{"a":1}', "seed": 3, "start": 0, "stop": 40, "floor": 1e-13, "keep": "full"}
@@ -53,6 +55,59 @@ def test_a_shard_is_read_as_it_was_written(shard):
 def test_two_writes_are_byte_identical_whatever_the_order_of_the_arrays(shard, tmp_path):
     shards.write(tmp_path / "sub" / "again.zarr.zip", dict(reversed(_arrays().items())), ATTRS)
     assert (tmp_path / "sub" / "again.zarr.zip").read_bytes() == shard.read_bytes()
+
+
+def _kernels(count: int, made: list[int] | None = None) -> Slices:
+    """Half a MiB of noise a slice."""
+
+    def part(i: int) -> np.ndarray:
+        if made is not None:
+            made.append(i)
+        return np.random.default_rng(i).standard_normal((4, 128, 128))
+
+    return Slices((4, count, 128, 128), part)
+
+
+def test_slices_are_read_as_they_were_written(tmp_path):
+    kernels, path = _kernels(3), tmp_path / "a.zarr.zip"
+    arrays = _arrays() | {"kernel": (("network", "snapshot", "unit", "unit_"), kernels)}
+    shards.write(path, arrays, ATTRS)
+    shards.write(tmp_path / "b.zarr.zip", dict(reversed(arrays.items())), ATTRS)
+    assert path.read_bytes() == (tmp_path / "b.zarr.zip").read_bytes()
+    whole = np.asarray(kernels)
+    _same(shards.read(path)[0], _arrays() | {"kernel": (arrays["kernel"][0], whole)})
+    with shards.Reader(path) as shard:
+        assert shard.arrays["kernel"].chunks == (4, 1, 128, 128)
+        np.testing.assert_array_equal(shard.read("kernel", slice(1, 3), slice(0, 2)), whole[1:3, :2])
+    with xr.open_zarr(f"zip::{path}") as opened:
+        np.testing.assert_array_equal(opened.kernel, whole)
+
+
+def test_memory_holds_a_slice_however_many_there_are(tmp_path):
+    """Peaks of writing and of reading in blocks, 60 MiB of slices against 4: the same within one slice."""
+    peaks = []
+    for count in (2, 8, 120):  # the first for what is allocated once
+        made, path = [], tmp_path / f"{count}.zarr.zip"
+        tracemalloc.start()
+        shards.write(path, {"kernel": (("seed", "snapshot", "input", "input_"), _kernels(count, made))}, ATTRS)
+        with shards.Reader(path) as shard:
+            for i in range(count):
+                shard.read("kernel", slice(None), slice(i, i + 1))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert made == list(range(count)) and path.stat().st_size > count * 2**18
+    assert peaks[2] < peaks[1] + 2**19 and peaks[1] < 8 * 2**19
+
+
+def test_a_write_that_fails_in_a_slice_leaves_nothing(tmp_path):
+    def part(i: int) -> np.ndarray:
+        if i == 2:
+            raise OSError("disk full")
+        return np.zeros((4, 5))
+
+    with pytest.raises(OSError, match="disk full"):
+        shards.write(tmp_path / "a.zarr.zip", {"kernel": (("seed", "snapshot", "input"), Slices((4, 3, 5), part))}, {})
+    assert os.listdir(tmp_path) == []
 
 
 def test_other_numbers_or_attributes_are_other_bytes(shard, tmp_path):

@@ -87,17 +87,7 @@ def fits_dataset(study: Study, table: xr.Dataset, x: np.ndarray) -> xr.Dataset:
         "beta_max": "largest beta used",
         "n_cells": "cells used",
     }
-    variables = {
-        name: ("fit", result[name].to_numpy(float), variable_attrs(text, "")) for name, text in meaning.items()
-    }
-    variables["n_cells"] = ("fit", result["n_cells"].to_numpy(int), variable_attrs(meaning["n_cells"], ""))
-    coords = {
-        name: ("fit", result[name].to_numpy(object if result[name].dtype.kind not in "fi" else None))
-        for name in (*GROUP, "width", "depth", "quantity", "method")
-    }
-    fits = labels.dataset(study, variables, coords)
-    fits.attrs["methods"] = METHODS
-    return fits
+    return labels.fits(study, result, meaning, METHODS)
 
 
 QUANTITIES = {"derivative": "linear", "whole step": "delta_ntk", "flips": "flip_predicted"}

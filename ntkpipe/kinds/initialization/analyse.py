@@ -90,8 +90,6 @@ def fits_dataset(study: Study, table: xr.Dataset) -> xr.Dataset:
             continue  # widths that vary by layer: beta alone does not order such cells
         for found in _group_fits(part, beta_range):
             rows.append(head | found._asdict())
-    columns = [*GROUP, *fits.Fit._fields]
-    result = pd.DataFrame(rows, columns=columns)
     meaning = {
         "estimate": "c in exp(c beta), or local slope",
         "low": "lower end of the interval",
@@ -102,17 +100,8 @@ def fits_dataset(study: Study, table: xr.Dataset) -> xr.Dataset:
         "beta_max": "largest beta used",
         "n_cells": "cells used",
     }
-    variables = {
-        name: ("fit", result[name].to_numpy(float if name != "n_cells" else int), variable_attrs(text, ""))
-        for name, text in meaning.items()
-    }
-    coords = {
-        name: ("fit", result[name].to_numpy(object if result[name].dtype.kind not in "fi" else None))
-        for name in (*GROUP, "quantity", "method")
-    }
-    dataset = labels.dataset(study, variables, coords)
-    dataset.attrs["methods"] = fits.METHODS
-    return dataset
+    result = pd.DataFrame(rows, columns=[*GROUP, "quantity", "method", *meaning])
+    return labels.fits(study, result, meaning, fits.METHODS)
 
 
 def _group_fits(part: pd.DataFrame, beta_range: tuple[float, float]) -> list[fits.Fit]:

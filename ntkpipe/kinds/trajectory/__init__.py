@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic_core import ValidationError
+
 from ntkpipe.kinds import Kind
 
 SECTION = "docs/theory.md section 5"
@@ -12,6 +14,12 @@ SECTION = "docs/theory.md section 5"
 def coords(train: Any) -> dict[str, Any]:
     """Coordinates that training gives a cell."""
     return {"eta": train.eta, "eta_unit": train.eta_unit, "training": train.method, "loss_kind": train.loss}
+
+
+def wrong(key: tuple[str, ...], must: str) -> ValidationError:
+    """What says, of a key of the study, what it must be and what it was."""
+    error: Any = {"type": "value_error", "loc": key, "input": None, "ctx": {"error": ValueError(must)}}
+    return ValidationError.from_exception_data("study", [error])
 
 
 def check(config: Any) -> None:
@@ -23,8 +31,13 @@ def check(config: Any) -> None:
         raise ValueError("without inputs where kind is 'trajectory' (its points are those of data); it had inputs")
     if config.keep != "full":
         raise ValueError(f"given keep: full where kind is 'trajectory'; it was {config.keep!r}")
+    methods = {method for grid in config.grid for method in grid.method or (train.method,)}
+    if "sgd" in methods and train.batch is None:
+        raise wrong(("train", "batch"), "given where the method of a cell is 'sgd'; it had none")
+    if "sgd" not in methods and train.batch is not None:
+        raise wrong(("train", "batch"), f"left out where the method of no cell is 'sgd'; it was {train.batch}")
     if train.batch is not None and train.batch > data.train:
-        raise ValueError(f"given train.batch of at most data.train = {data.train}; it was {train.batch}")
+        raise wrong(("train", "batch"), f"at most data.train = {data.train}; it was {train.batch}")
 
 
 def points(config: Any, path: str) -> tuple[int, int, str]:
@@ -64,11 +77,14 @@ KIND = Kind(
         "f_linear_train": ("f_0 + <grad f(theta_0), theta_t - theta_0>", "thesis (2.1)"),
         "distance": ("|theta_t - theta_0| in the trained variables", ""),
         "remainder": ("|f(theta') - f(theta) + eta s K_t r|_2 of one full-batch step", "thesis (2.3)"),
-        "flow_error": ("|f - f'|/|r_0| against a hundredth of the tolerances (first network of eight)", ""),
+        "flow_error": (
+            "|f - f'|/|r_0|, f' by a hundredth of the tolerances and a quarter of the smallest step (first of eight)",
+            "",
+        ),
         "ntk_third": ("K_t predicted from initialization by K3", SECTION),
         "ntk_fourth": ("K_t predicted from initialization by K3 and K4", SECTION),
         "eta_used": ("step size", ""),
-        "status": ("0: finished; 1: diverged; 2: the flow ran out of integrator steps (kinks), NaN from there on", ""),
+        "status": ("0: finished; 1: diverged; 2: the flow ran out of integrator steps, NaN from there on", ""),
         "diverged_time": ("flow time at which the loss first exceeded train.divergence times its first value", ""),
     },
     sums={},
@@ -80,22 +96,37 @@ KIND = Kind(
         ],
         "regimes": [
             "depth", "width", "beta", "eta", "load", "n_runs", "lazy", "lazy_low", "lazy_high", "weak", "weak_low",
-            "weak_high", "unstable", "unstable_low", "unstable_high",
+            "weak_high", "strong", "strong_low", "strong_high", "dead", "dead_low", "dead_high", "unstable",
+            "unstable_low", "unstable_high",
+        ],
+        "rkhs": [
+            "depth", "width", "beta", "eta", "training", "target_norm_change", "target_norm_change_low",
+            "target_norm_change_high", "inclusion", "inclusion_low", "inclusion_high", "inclusion_back", "decay_start",
+            "decay_end", "rank_change", "network_error", "kernel_error_start", "kernel_error_end",
+        ],
+        "norms": [
+            "depth", "width", "beta", "eta", "step", "time", "diag_reg", "quantity", "estimate", "low", "high",
+            "n_runs",
         ],
         "fits": [
-            "eta", "eta_unit", "quantity", "at", "method", "estimate", "low", "high", "r2", "scatter", "n_cells",
+            "eta", "eta_unit", "quantity", "at", "method", "tolerance", "width", "depth", "estimate", "low", "high",
+            "r2", "scatter", "n_cells", "n_runs", "n_all",
         ],
     },
-    tables=lambda study: ["perturbation", "regimes", "fits"],
+    tables=lambda study: ["perturbation", "regimes", "fits", "rkhs", "norms"],
     figures=lambda study: [
-        "regimes_answer", "paths", "predicted", "freeze", *(["hierarchy"] if study.config.settings.tensors else []),
+        "regimes_answer", "thresholds", "paths", "kernel", "predicted", "freeze", "regression", "stop", "rkhs",
+        "spaces",
+        *(["frequencies"] if study.config.data.kind == "circle" else []),
+        *(["methods"] if len({cell.settings.method for cell in study.cells}) > 1 else []),
+        *(["hierarchy"] if study.config.settings.tensors else []),
     ],
     collection="trajectories",
     quantum=8,
     resumes=True,
     settings="train",
     own=("data", "regimes"),
-    axes=("eta",),
+    axes=("eta", "method"),
     coords=coords,
     long_names={
         "eta": "step size, in eta_unit",
@@ -106,4 +137,5 @@ KIND = Kind(
     check=check,
     points=points,
     stored=stored,
+    sizes=lambda study: {"layer": 1 + max(cell.network.depth for cell in study.cells)},
 )  # fmt: skip

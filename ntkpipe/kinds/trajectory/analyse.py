@@ -1,20 +1,23 @@
-"""trajectories -> ``perturbation``, ``regimes`` and ``fits``: labels at the border, maths in ``analysis``."""
+"""trajectories -> the datasets of ``KIND.tables``: labels at the border, maths in ``analysis``."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import xarray as xr
+from jaxtyping import Float
 
 from ntkpipe import labels, store
-from ntkpipe.analysis import frozen, trajectory
+from ntkpipe.analysis import drift, frozen, trajectory
+from ntkpipe.analysis.drift import Eigen, eigenpairs
 from ntkpipe.config.train import RegimesConfig
 from ntkpipe.data import angles, fourier_modes, mode_frequencies
-from ntkpipe.kinds.trajectory import scaling
+from ntkpipe.kinds.trajectory import rkhs, scaling
 from ntkpipe.labels import cell_coords, variable_attrs
-from ntkpipe.plan import Study
+from ntkpipe.plan import Cell, Study
 
 ENDS = {
     "drift": "drift at the end",
@@ -27,101 +30,135 @@ ENDS = {
 }
 """Sizes that scale with beta: name -> meaning; geometric means over seeds stand in ``perturbation`` per cell."""
 
+BY_RUN = ("cell", "seed")
+PATH = (*BY_RUN, "snapshot")
+REGRESSION = (*PATH, "start", "diag_reg")
+FOUND = {
+    "order_error": ((*PATH, "order"), "|r - r_p|/|r(0)| of Dyson order p"),
+    "eigenvalues": ((*PATH, "mode"), "eigenvalues of K_t, descending"),
+    "train_mse": (REGRESSION, "train error of regression with K_t frozen"),
+    "eval_mse": (REGRESSION, "eval error of regression with K_t frozen"),
+    "loo_mse": (REGRESSION, "leave-one-out train error of it: exact for start zero, too small for network"),
+    "network_eval_mse": (PATH, "eval error of the network"),
+    "eval_mse_frequency": (
+        (*REGRESSION, "frequency"),
+        "part of a frequency in the eval error of regression with K_t frozen",
+    ),
+    "network_eval_mse_frequency": ((*PATH, "frequency"), "part of a frequency in the eval error of the network"),
+    "freeze_time": (BY_RUN, "flow time from which the kernel no longer moves; inf: not in the run"),
+    "rotation_time": (BY_RUN, "flow time from which the leading eigenspace no longer turns; inf: not in the run"),
+    "plateau_time": (BY_RUN, "flow time from which the loss no longer falls; inf: not in the run"),
+    "kernel_moved": (BY_RUN, "did the kernel ever move faster than regimes.velocity? If not its freeze_time is 0"),
+    "rotation_moved": (BY_RUN, "did the leading eigenspace ever turn faster? If not its rotation_time is 0"),
+    "loss_moved": (BY_RUN, "did the loss ever fall faster? If not its plateau_time is 0"),
+    "dead": (BY_RUN, "is tr K at the end at most 1e-12 tr K_0?"),
+    "training_on_flops": (("cell", "snapshot"), "floating-point operations of training from the snapshot to the end"),
+}
+"""Variables beside ``trajectory.PATHS``: name -> (dims, meaning)."""
+
+
+class Runs(NamedTuple):
+    """A cell of ``trajectories``: its arrays, leading dim seed, those that all cells share, and K_t decomposed.
+
+    ``eigen`` is of K_t on the train points; whatever a dataset asks of their spectrum is answered from it.
+    """
+
+    cell: Cell
+    arrays: dict[str, np.ndarray]
+    eigen: Eigen
+
 
 def run(study: Study) -> None:
-    """Write ``perturbation.zarr``, ``regimes.zarr`` and ``fits.zarr``; one cell in memory at a time."""
+    """Write the datasets of ``KIND.tables``; one cell of ``trajectories`` in memory at a time."""
     folder = Path(study.folder)
     data = store.read_rows(folder / "trajectories.zarr")
-    perturbation = dataset(study, data)
+    found = [(paths(study, runs), rkhs.of_cell(study, runs)) for runs in by_cell(study, data)]
+    perturbation = dataset(study, data, [of_cell for of_cell, _ in found])
     store.write_dataset(folder / "perturbation.zarr", perturbation)
+    spaces = rkhs.dataset(study, data, [of_cell for _, of_cell in found])
+    store.write_dataset(folder / "rkhs.zarr", spaces)
+    store.write_dataset(folder / "norms.zarr", rkhs.norms(study, spaces))
     runs = scaling.runs(study, data, perturbation)
     store.write_dataset(folder / "regimes.zarr", scaling.regimes_dataset(study, runs))
     store.write_dataset(folder / "fits.zarr", scaling.fits_dataset(study, runs))
 
 
-def dataset(study: Study, data: xr.Dataset) -> xr.Dataset:
-    """The ``perturbation`` dataset: paths by cell, seed and snapshot, and their ends by cell."""
-    regimes, confidence = study.config.regimes or RegimesConfig(), study.config.tolerances.confidence
-    y, y_eval, step = (data[name].values for name in ("y_train", "y_eval", "step"))
-    scale = 1.0 if study.config.settings.loss == "half_sum" else 1.0 / len(y)
-    reg = np.array(regimes.diag_reg, dtype=float)
-    modes, frequencies = _modes(study)
-    parts: dict[str, list[np.ndarray]] = {}
-    rows = []
+def by_cell(study: Study, data: xr.Dataset) -> Iterator[Runs]:
+    """The runs of each cell in turn, each K_t decomposed once."""
     for i, cell in enumerate(study.cells):
         part = data.isel(cell=i).load()
-        run = {name: part[name].values for name in part.data_vars if part[name].dims[:1] == ("seed",)}
-        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-            found = trajectory.paths(step, run["eta_used"] * scale, y, run, cell.settings.method)
-            found |= trajectory.frozen_errors(y, y_eval, run, reg, modes, frequencies)
-            found |= trajectory.times(run["time"], run["ntk_train"], run["loss"], regimes.velocity)
-        found["network_eval_mse"] = np.mean((run["f_eval"] - y_eval) ** 2, axis=-1)
-        for name, value in found.items():
-            parts.setdefault(name, []).append(value)
-        ends = {name: found[name][:, -1] for name in ("drift", "forcing", "linearization_error")}
-        ends |= {f"order_{p}": found["order_error"][:, -1, p] for p in range(3)}
-        ends["distance"] = run["distance"][:, -1]
-        row = {}
-        for name in ENDS:
-            estimate = trajectory.geometric_mean(ends[name], confidence)
-            row |= dict(zip((f"{name}_end", f"{name}_end_low", f"{name}_end_high"), estimate, strict=True))
-        sizes = (cell.network.input_dim, *cell.network.widths, 1)
-        row["regression_flops"] = frozen.regression_flops(len(y), len(y_eval))
-        row["kernel_flops"] = frozen.kernel_flops(sizes, len(y), len(y_eval))
-        row["training_flops"] = frozen.training_flops(sizes, len(y), len(y_eval), int(step[-1]))
-        rows.append(row)
-    variables = {
-        name: (("cell", "seed", "snapshot"), np.stack(parts[name]), variable_attrs(*meaning))
-        for name, meaning in trajectory.PATHS.items()
-        if name in parts
-    }
-    stacked = {
-        "order_error": (("cell", "seed", "snapshot", "order"), "|r - r_p|/|r(0)| of Dyson order p"),
-        "eigenvalues": (("cell", "seed", "snapshot", "mode"), "eigenvalues of K_t, descending"),
-        "train_mse": (("cell", "seed", "snapshot", "start", "diag_reg"), "train error of regression with K_t frozen"),
-        "eval_mse": (("cell", "seed", "snapshot", "start", "diag_reg"), "eval error of regression with K_t frozen"),
-        "network_eval_mse": (("cell", "seed", "snapshot"), "eval error of the network"),
-        "eval_mse_frequency": (
-            ("cell", "seed", "snapshot", "start", "diag_reg", "frequency"),
-            "part of a frequency in the eval error of regression with K_t frozen",
-        ),
-        "network_eval_mse_frequency": (
-            ("cell", "seed", "snapshot", "frequency"),
-            "part of a frequency in the eval error of the network",
-        ),
-        "freeze_time": (("cell", "seed"), "flow time from which the kernel no longer moves; inf: not in the run"),
-        "plateau_time": (("cell", "seed"), "flow time from which the loss no longer falls; inf: not in the run"),
-    }
-    for name, (dims, meaning) in stacked.items():
-        if name not in parts:
-            continue
-        variables[name] = dims, np.stack(parts[name]), variable_attrs(meaning, trajectory.SECTION)
-    frame = pd.DataFrame(rows)
-    for name in frame.columns:
-        variables[name] = "cell", frame[name].to_numpy(), variable_attrs(_said(name))
-    for name in ("time", "loss"):
-        variables[name] = data[name].variable.load()
+        arrays = {name: part[name].values for name in part.data_vars}
+        yield Runs(cell, arrays, eigenpairs(arrays["ntk_train"]))
+
+
+def paths(study: Study, runs: Runs) -> dict[str, np.ndarray]:
+    """What ``perturbation`` holds of a cell: name -> array without the dim cell."""
+    regimes, confidence = _regimes(study), study.config.tolerances.confidence
+    diag_reg = np.array(regimes.diag_reg, dtype=float)
+    (cell, run, eigen), settings = runs, runs.cell.settings
+    y, y_eval, step = (run[name] for name in ("y_train", "y_eval", "step"))
+    scale = 1.0 if settings.loss == "half_sum" else 1.0 / len(y)
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        found = trajectory.paths(step, run["eta_used"] * scale, y, run, eigen, settings.method)
+        found |= trajectory.frozen_errors(y, y_eval, run, eigen, diag_reg, *_modes(study, run["x_eval"]))
+        found |= trajectory.times(run["time"], found["kernel_rate"], found["rotation"], run["loss"], regimes.velocity)
+    found["network_eval_mse"] = np.mean((run["f_eval"] - y_eval) ** 2, axis=-1)
+    found["dead"] = drift.dead(run["ntk_train"])
+    ends = {name: found[name][:, -1] for name in ("drift", "forcing", "linearization_error")}
+    ends |= {f"order_{p}": found["order_error"][:, -1, p] for p in range(3)}
+    ends["distance"] = run["distance"][:, -1]
+    for name in ENDS:
+        estimate = trajectory.geometric_mean(ends[name], confidence)
+        found |= dict(zip((f"{name}_end", f"{name}_end_low", f"{name}_end_high"), estimate, strict=True))
+    sizes, (n, m) = (cell.network.input_dim, *cell.network.widths, 1), (len(y), len(y_eval))
+    points = frozen.points_a_step(settings.method, n, settings.batch)
+    found["regression_flops"] = frozen.regression_flops(n, m)
+    found["kernel_flops"] = frozen.kernel_flops(sizes, n, m)
+    found["training_on_flops"] = frozen.training_flops(sizes, points, m, step[-1] - step)
+    found["training_flops"] = found["training_on_flops"][0]
+    return found
+
+
+def dataset(study: Study, data: xr.Dataset, found: list[dict[str, np.ndarray]]) -> xr.Dataset:
+    """The ``perturbation`` dataset: paths by cell, seed and snapshot, and their ends by cell."""
+    frequencies = _modes(study, data["x_eval"].values)[1]
+    variables: dict[str, Any] = {}
+    for name in found[0]:
+        if name in trajectory.PATHS:
+            dims, attrs = PATH, variable_attrs(*trajectory.PATHS[name])
+        elif name in FOUND:
+            dims, attrs = FOUND[name][0], variable_attrs(FOUND[name][1], trajectory.SECTION)
+        else:
+            dims, attrs = ("cell",), variable_attrs(_said(name))
+        variables[name] = dims, np.stack([cell[name] for cell in found]), attrs
+    for name in ("time", "loss", "flow_error"):
+        if name in data:
+            variables[name] = data[name].variable.load()
     coords = cell_coords(list(study.cells)) | {
-        "step": ("snapshot", step),
+        "step": ("snapshot", data["step"].values),
         "order": ("order", np.arange(3)),
         "start": ("start", np.array(["network", "zero"], dtype=object)),
-        "diag_reg": ("diag_reg", reg),
+        "diag_reg": ("diag_reg", np.array(_regimes(study).diag_reg, dtype=float)),
     }
     if frequencies is not None:
         coords["frequency"] = "frequency", np.unique(frequencies)
     return labels.dataset(study, variables, coords)
 
 
+def _regimes(study: Study) -> RegimesConfig:
+    return study.config.regimes or RegimesConfig()
+
+
 MAX_FREQUENCY = 8
 
 
-def _modes(study: Study) -> tuple[np.ndarray | None, np.ndarray | None]:
+def _modes(study: Study, x_eval: Float[np.ndarray, "eval coordinate"]) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Fourier modes on the evaluation points of the circle, and their frequencies; None elsewhere."""
     config = study.config.data
     highest = min(MAX_FREQUENCY, (config.eval - 1) // 2)
     if config.kind != "circle" or highest < 1:
         return None, None
-    return fourier_modes(angles(study.data.x_eval), highest), mode_frequencies(highest)
+    return fourier_modes(angles(x_eval), highest), mode_frequencies(highest)
 
 
 def _said(name: str) -> str:

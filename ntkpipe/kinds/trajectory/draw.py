@@ -10,14 +10,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ntkpipe.drawing import Arrays
 from ntkpipe.engines import dense
 from ntkpipe.networks import Network
+from ntkpipe.slices import Arrays, Slices, concatenate
 from ntkpipe.streams import Stream, quanta
 from ntkpipe.training import checkpoint, descent, layers, observe, tensors
 
 QUANTUM = 8
 """Networks trained at once, on one stream."""
+SHADOW = 0.25
+"""Smallest step of the flow that another is compared with, in units of that one's."""
 
 DIMS = {
     "f_train": ("train",),
@@ -33,20 +35,16 @@ DIMS = {
 
 
 def draw(study: Any, shard: Any, scratch: Path) -> Arrays:
-    """The arrays of a planned shard (untyped: plan and config are no code that a draw depends on)."""
+    """The arrays of a planned shard (untyped: plan and config are no code that a draw depends on).
+
+    Kernels are read from ``scratch``, a snapshot at a time, when they are written.
+    """
     cell, stream, data = shard.cell, study.stream(shard.cell), study.data
     parts = [
         train(cell.network, data, cell.settings, stream, quantum, n, scratch / str(quantum))
         for quantum, n in quanta(shard.start, shard.stop, QUANTUM)
     ]
-    arrays = {name: (dims, np.concatenate([part[name][1] for part in parts])) for name, (dims, _) in parts[0].items()}
-    if cell.settings.per_layer:  # shallower networks of the study: NaN beyond their last layer
-        dims, values = arrays["ntk_layers"]
-        missing = max(other.network.depth for other in study.cells) + 1 - values.shape[2]
-        arrays["ntk_layers"] = (
-            dims,
-            np.pad(values, [(0, 0)] * 2 + [(0, missing)] + [(0, 0)] * 2, constant_values=np.nan),
-        )
+    arrays = {name: (dims, concatenate([part[name][1] for part in parts])) for name, (dims, _) in parts[0].items()}
     return arrays
 
 
@@ -77,15 +75,16 @@ def train(network: Network, data: Any, config: Any, stream: Stream, quantum: int
         limit = config.divergence * jnp.sum((first.f_train - y) ** 2, axis=1)
         state = descent.State(start, jnp.zeros(n, int), jnp.full(n, -1, int), jnp.zeros(n, bool))
         shadow = jax.tree.map(lambda leaf: leaf[:1], state)
-        rows, (state, shadow) = checkpoint.load(scratch, (state, shadow))
+        times = np.asarray(eta)[:, None] * np.array(config.snapshot_steps)
+        done, (state, shadow) = checkpoint.load(scratch, (state, shadow))
         for number, step in enumerate(config.snapshot_steps):
-            if number < len(rows):
+            if number < done:
                 continue
             more = step - (config.snapshot_steps[number - 1] if number else 0)
             if more:
                 state = advance(state, more, x, y, eta, limit, keys)
                 if config.method == "flow":
-                    tight = _compiled(network, config.method, None, config.rtol / 100, config.atol / 100)[0]
+                    tight = _compiled(network, config.method, None, config.rtol / 100, config.atol / 100, SHADOW)[0]
                     shadow = tight(shadow, more, x, y, eta[:1], limit[:1], keys[:1])
             seen = look(state.params, start, x, y, x_eval, eta)
             state = descent.marked(state, ~(jnp.sum((seen.f_train - y) ** 2, axis=1) <= limit))
@@ -97,25 +96,35 @@ def train(network: Network, data: Any, config: Any, stream: Stream, quantum: int
                     np.isnan(row["ntk_train"])[:, None], np.nan, _layers(network)(state.params, x)
                 )
             row["loss"] = 0.5 * scale * np.sum((row["f_train"] - data.y_train) ** 2, axis=1)
+            row["flow_error"] = np.full(n, np.nan)
             if config.method == "flow":
                 row["flow_error"] = _flow_error(network, row["f_train"], shadow.params, x, y, first.f_train)
+            if config.tensors:
+                predicted = _predictor(network)(start, x, y, jnp.asarray(times[:, number]))
+                row |= dict(zip(("ntk_third", "ntk_fourth"), map(np.asarray, predicted), strict=True))
             checkpoint.save(scratch, number, row, (state, shadow))
-            rows.append(row)
-        arrays: Arrays = {
-            name: (("seed", "snapshot", *DIMS.get(name, ())), np.stack([row[name] for row in rows], axis=1))
-            for name in rows[0]
-        }
-        times = np.asarray(eta)[:, None] * np.array(config.snapshot_steps)
+        arrays = _kept(scratch, len(config.snapshot_steps))
         arrays["time"] = ("seed", "snapshot"), times
         arrays["eta_used"] = ("seed",), size
         diverged = np.asarray(state.diverged)
         arrays["status"] = ("seed",), np.where(diverged >= 0, 1, np.where(np.asarray(state.gave_up), 2, 0))
         arrays["diverged_time"] = ("seed",), np.where(diverged >= 0, diverged * np.asarray(eta), np.nan)
-        if config.tensors:
-            predicted = _predictor(network)(start, x, y, jnp.asarray(times))
-            for name, value in zip(("ntk_third", "ntk_fourth"), predicted, strict=True):
-                arrays[name] = ("seed", "snapshot", *DIMS[name]), np.asarray(value)
     return arrays
+
+
+def _kept(scratch: Path, count: int) -> Arrays:
+    """The snapshots, their kernels a slice at a time; the rest is small."""
+    small: dict[str, list[np.ndarray]] = {}
+    for number in range(count):
+        row = checkpoint.row(scratch, number)
+        for name, value in row.items():
+            if value.ndim < 3:
+                small.setdefault(name, []).append(value)
+    arrays: dict[str, np.ndarray | Slices] = {name: np.stack(values, axis=1) for name, values in small.items()}
+    for name in row.keys() - small.keys():
+        shape = (len(row[name]), count, *row[name].shape[1:])
+        arrays[name] = Slices(shape, lambda number, name=name: checkpoint.row(scratch, number)[name])
+    return {name: (("seed", "snapshot", *DIMS.get(name, ())), array) for name, array in arrays.items()}
 
 
 def step_sizes(ntk: np.ndarray, eta: float, unit: str, scale: float) -> np.ndarray:
@@ -127,7 +136,7 @@ def step_sizes(ntk: np.ndarray, eta: float, unit: str, scale: float) -> np.ndarr
 
 
 def _flow_error(network: Network, f: np.ndarray, shadow: Any, x, y, f_start) -> np.ndarray:
-    """|f - f'|/|r_0| of the first network against a hundredth of the tolerances; NaN for the others."""
+    """|f - f'|/|r_0| of the first network against :data:`SHADOW` and tolerances / 100; NaN for the others."""
     better = jax.vmap(lambda p: dense.forward(p, x, network))(shadow)[0]
     out = np.full(len(f), np.nan)
     out[0] = np.linalg.norm(f[0] - np.asarray(better)) / np.linalg.norm(np.asarray(f_start[0] - y))
@@ -135,7 +144,7 @@ def _flow_error(network: Network, f: np.ndarray, shadow: Any, x, y, f_start) -> 
 
 
 @lru_cache(maxsize=16)
-def _compiled(network: Network, method: str, batch: int | None, rtol: float, atol: float):
+def _compiled(network: Network, method: str, batch: int | None, rtol: float, atol: float, floor: float = 1.0):
     """(advance, look), vmapped over networks; the number of steps is traced, so each compiles once a shape."""
 
     def advance(state, steps, x, y, eta, limit, key):
@@ -144,7 +153,7 @@ def _compiled(network: Network, method: str, batch: int | None, rtol: float, ato
             return descent.descend(*arguments)
         if method == "sgd":
             return descent.descend_stochastically(*arguments, batch=batch, key=key)
-        return descent.flow(*arguments, rtol=rtol, atol=atol)
+        return descent.flow(*arguments, rtol=rtol, atol=atol, floor=floor)
 
     def look(params, start, x, y, x_eval, eta):
         return observe.snapshot(params, start, x, y, x_eval, eta, network)
@@ -165,7 +174,8 @@ def _layers(network: Network):
 def _predictor(network: Network):
     """K_t from the tensors at initialization, vmapped over networks; compiled once a shape."""
 
-    def predict(start, x, y, times):
-        return tensors.predict(start, x, y, network, times)
+    def predict(start, x, y, time):
+        third, fourth = tensors.predict(start, x, y, network, time[None])
+        return third[0], fourth[0]
 
     return jax.jit(jax.vmap(predict, in_axes=(0, None, None, 0)))

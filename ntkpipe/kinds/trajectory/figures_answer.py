@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
+from ntkpipe.config.train import RegimesConfig
 from ntkpipe.figures import style
 from ntkpipe.figures.style import Data
 from ntkpipe.kinds.trajectory.figures_cells import (
@@ -21,10 +22,18 @@ from ntkpipe.kinds.trajectory.figures_cells import (
     quartiles,
     read_as,
     step_said,
+    tolerance_lines,
 )
 from ntkpipe.kinds.trajectory.scaling import GROUP
 
-REGIMES = {"lazy": "#56B4E9", "weak": "#E69F00", "unstable": "#222222", "unknown": "#CCCCCC"}
+REGIMES = {
+    "lazy": "#56B4E9",
+    "weak": "#F0C870",
+    "strong": "#C65D00",
+    "dead": "#999999",
+    "unstable": "#222222",
+    "unknown": "#E5E5E5",
+}
 CEILING = 1e3
 """Errors beyond this are drawn as arrows at the upper edge: a series that diverges has no size to read."""
 BELOW = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.19), "fontsize": 6.8}
@@ -37,7 +46,7 @@ def regimes_answer(data: Data):
     rows = regimes.eta.nunique()
     figure, axes = plt.subplots(1, 3, figsize=(11.6, max(4.3, 2.9 + 0.3 * rows)))
     _collapse(axes[0], data, curve)
-    _map(axes[1], regimes, read_as(data).lazy)
+    _map(axes[1], regimes, read_as(data))
     _orders(axes[2], data, curve)
     return figure
 
@@ -58,15 +67,12 @@ def _collapse(axis, data: Data, curve: pd.DataFrame) -> None:
         for i, d in enumerate(depths)
     ]
     handles += _law(axis, data["fits"].to_dataframe(), known)
-    lazy = read_as(data).lazy
-    axis.axhline(lazy, color="0.5", linewidth=0.9, linestyle=":")
-    handles.append(Line2D([], [], color="0.5", linestyle=":", label=f"lazy below {lazy:g}"))
-    axis.set(xscale="log", yscale="log", xlabel=r"$\beta$ = depth/width")
+    handles.append(tolerance_lines(axis, read_as(data).lazy))
+    style.log(axis)
+    axis.set(xlabel=r"$\beta$ = depth/width")
     axis.set_xlim(curve.beta.min() / 1.5, curve.beta.max() * 1.5)
     axis.set_ylabel(r"drift $|K_t-K_0|_F\,/\,|K_0|_F$ at the end")
     axis.set_title(f"collapse on beta\n{step_said(curve.iloc[0])}", fontsize=9)
-    style.readable_log(axis.xaxis)
-    style.readable_log(axis.yaxis)
     axis.legend(handles=handles, ncols=2, **BELOW)
 
 
@@ -95,7 +101,7 @@ def _law(axis, fits: pd.DataFrame, known: pd.DataFrame) -> list[Line2D]:
     return [Line2D([], [], **look, label=text) for text, look in texts]
 
 
-def _map(axis, regimes: pd.DataFrame, lazy: float) -> None:
+def _map(axis, regimes: pd.DataFrame, config: RegimesConfig) -> None:
     """Each cell a stacked bar of the fractions of its runs; cells of one beta one under the other, narrow first."""
     betas, steps = sorted(set(regimes.beta)), sorted(set(regimes.eta))
     shown = [name for name in REGIMES if regimes[name].max() > 0]
@@ -126,7 +132,13 @@ def _map(axis, regimes: pd.DataFrame, lazy: float) -> None:
     axis.grid(False)
     runs = sorted(set(regimes.n_runs))
     axis.set_title(f"regimes, fractions of {'/'.join(map(str, runs))} runs a cell", fontsize=9)
-    words = {"lazy": f"lazy: drift < {lazy:g}", "weak": "weak feature learning", "unstable": "unstable: diverged"}
+    words = {
+        "lazy": f"lazy: drift < {config.lazy[0]:g}",
+        "weak": "weak feature learning",
+        "strong": f"strong: drift >= {config.strong:g}",
+        "dead": "dead: K = 0 at the end",
+        "unstable": "unstable: diverged",
+    }
     axis.legend(
         handles=[Patch(color=REGIMES[name], label=words.get(name, name)) for name in shown],
         **(BELOW | {"bbox_to_anchor": (0.5, -0.27 if many else -0.19)}),
@@ -157,13 +169,12 @@ def _orders(axis, data: Data, curve: pd.DataFrame) -> None:
             if off.any():
                 axis.plot(x[off], np.full(off.sum(), CEILING), "^", **look, clip_on=False)
     axis.axvline(1, color="0.4", linewidth=0.9, linestyle="--")
-    axis.set(xscale="log", yscale="log", xlabel=r"forcing $\int|\Delta K_s\,r_0(s)|\,ds\,/\,|r(0)|$")
+    style.log(axis)
+    axis.set(xlabel=r"forcing $\int|\Delta K_s\,r_0(s)|\,ds\,/\,|r(0)|$")
     axis.set_ylabel(r"error of order $p$: $|r-r_p|\,/\,|r(0)|$")
     axis.set_title("when corrections help", fontsize=9)
     low, high = axis.get_ylim()
     axis.set_ylim(max(low, 1e-9), min(high, CEILING))
-    style.readable_log(axis.xaxis)
-    style.readable_log(axis.yaxis)
     handles = [Line2D([], [], color=c, marker="o", markersize=3.5, label=f"order {p}") for p, c in ORDERS.items()]
     handles.append(Line2D([], [], color="0.4", linestyle="--", label="bound of order 1's part\n= initial residual"))
     look = {"linestyle": "", "color": "0.3", "markersize": 3.5}

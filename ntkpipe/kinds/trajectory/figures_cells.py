@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import xarray as xr
+from matplotlib.lines import Line2D
 
 from ntkpipe.config.train import RegimesConfig
 from ntkpipe.figures import style
@@ -88,11 +89,16 @@ def _known(column: np.ndarray) -> np.ndarray:
     return np.quantile(known, [0.25, 0.5, 0.75], method="inverted_cdf") if len(known) else np.full(3, np.nan)
 
 
-def band(axis, x: np.ndarray, values: np.ndarray, colour, line: str = "-", **kwargs) -> None:
-    """Median and quartile band against the median time, where both are positive and finite."""
+def colours_of(rows: pd.DataFrame) -> dict:
+    """A colour for each beta."""
+    return style.palette(set(rows.beta))
+
+
+def band(axis, x: np.ndarray, values: np.ndarray, colour, line: str = "-", positive: bool = True, **kwargs) -> None:
+    """Median and quartile band against the median time, where that is positive and both are finite (and positive)."""
     low, middle, high = quartiles(values)
     at = np.median(x, axis=0)
-    good = (at > 0) & np.isfinite(middle) & (middle > 0)
+    good = (at > 0) & np.isfinite(middle) & ((middle > 0) | (not positive))
     axis.plot(at[good], middle[good], line, color=colour, linewidth=1.2, **kwargs)
     axis.fill_between(at[good], low[good], high[good], color=colour, alpha=0.15, linewidth=0)
 
@@ -115,7 +121,22 @@ def read_as(data: Data) -> RegimesConfig:
     return RegimesConfig.model_validate(data["perturbation"].attrs.get("config", {}).get("regimes") or {})
 
 
+def tolerance_lines(axis, tolerances: tuple[float, ...]) -> Line2D:
+    """Draw the tolerances of the lazy regime; the handle for a legend."""
+    for tolerance in tolerances:
+        axis.axhline(tolerance, color="0.5", linewidth=0.9, linestyle=":")
+    return Line2D([], [], color="0.5", linestyle=":", label=f"lazy below {' or '.join(f'{t:g}' for t in tolerances)}")
+
+
 def interval(row: pd.Series, name: str) -> tuple[float, list[list[float]]]:
     """An estimate with the lengths of its bars; none where the interval is not known."""
     value, low, high = (float(row[f"{name}{end}"]) for end in ("", "_low", "_high"))
     return value, [[max(value - low, 0) if low == low else 0.0], [max(high - value, 0) if high == high else 0.0]]
+
+
+def chosen_ridge(dataset, row: pd.Series) -> int:
+    """The ridge with the smallest leave-one-out error on the train points, kernel at the end, from zero."""
+    zero = list(dataset.start.values).index("zero")
+    errors = finished(dataset, row, "loo_mse")[:, -1, zero]
+    middle = np.nanmedian(np.where(np.isfinite(errors).any(axis=0), errors, np.inf), axis=0)
+    return int(np.nanargmin(middle))

@@ -13,45 +13,40 @@ from ntkpipe.kinds.trajectory.figures_cells import (
     ORDERS,
     band,
     base,
+    colours_of,
     few,
     finished,
     quartiles,
     read_as,
     said,
     step_said,
+    tolerance_lines,
 )
 
 TIME = r"flow time $t=\eta s k$"
 
 
-def _colours(rows: pd.DataFrame) -> dict:
-    return style.palette(set(rows.beta))
-
-
 def _log(axis) -> None:
-    axis.set(xscale="log", yscale="log", xlabel=TIME)
-    style.readable_log(axis.xaxis)
-    style.readable_log(axis.yaxis)
+    style.log(axis)
+    axis.set(xlabel=TIME)
 
 
 def paths(data: Data):
     """Loss and drift against flow time, median and quartiles over seeds, for up to four beta."""
     rows = few(base(data))
-    colours, dataset = _colours(rows), data["perturbation"]
+    colours, dataset = colours_of(rows), data["perturbation"]
     figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.9))
     for _, row in rows.iterrows():
         time = finished(dataset, row, "time")
         for axis, name in zip(axes, ("loss", "drift"), strict=True):
             band(axis, time, finished(dataset, row, name), colours[row.beta])
-    lazy = read_as(data).lazy
-    axes[1].axhline(lazy, color="0.5", linestyle=":", linewidth=0.9)
     for axis in axes:
         _log(axis)
     axes[0].set_ylabel("training loss")
     axes[1].set_ylabel(r"drift $|K_t-K_0|_F\,/\,|K_0|_F$")
     figure.suptitle(step_said(rows.iloc[0]), fontsize=9)
     handles = [Line2D([], [], color=colours[row.beta], label=said(row)) for _, row in rows.iterrows()]
-    handles.append(Line2D([], [], color="0.5", linestyle=":", label=f"lazy below {lazy:g}"))
+    handles.append(tolerance_lines(axes[1], read_as(data).lazy))
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=7.5)
     return figure
 
@@ -60,7 +55,7 @@ def predicted(data: Data):
     """|r - r_0| and its bound over time by beta; errors of orders 0, 1, 2 of the weakest and the strongest cell."""
     curve = base(data)
     rows = few(curve)
-    colours, dataset = _colours(rows), data["perturbation"]
+    colours, dataset = colours_of(rows), data["perturbation"]
     figure, axes = plt.subplots(1, 3, figsize=(11.4, 3.9))
     medians = []
     for _, row in rows.iterrows():

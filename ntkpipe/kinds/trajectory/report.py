@@ -11,7 +11,8 @@ import xarray as xr
 
 from ntkpipe import store, tables
 from ntkpipe.config.train import RegimesConfig
-from ntkpipe.kinds.trajectory.report_answers import answers, bracket, step, threshold
+from ntkpipe.kinds.trajectory.report_answers import HEAD, answers, bracket, step, threshold
+from ntkpipe.kinds.trajectory.report_rkhs import rkhs_said
 from ntkpipe.networks import SETTINGS
 from ntkpipe.plan import Study
 
@@ -36,7 +37,8 @@ METHOD_NAMES = {
     "beta_star": "beta*, line in log beta",
     "beta_star_fraction": "beta*, half of the runs",
     "stable_load": "load at which half diverge",
-    "rank_correlation": "rank correlation with the error of order 0",
+    "rank_correlation": "rank correlation with |r - r_1|/|r - r_0|",
+    "improves": "share of runs it improves",
 }
 
 
@@ -48,12 +50,14 @@ def section(study: Study) -> dict[str, Any]:
     end = np.isfinite(paths["loss"].values[:, :, -1])
     cells = cells.assign(cell=np.arange(len(cells)), runs=end.shape[1], finished=end.sum(axis=1))
     config = study.config.regimes or RegimesConfig()
+    spaces = tables.load(study, "rkhs")
+    of_spaces = [text for _, part in spaces.groupby(list(HEAD), sort=False) for text in rkhs_said(part, config)]
     return {
         "methods": STUDY_METHODS,
         "question": "How far does the kernel move in training, does that depend on beta alone, and when is the frozen "
         "kernel, or its perturbation theory, enough?",
         "answer": "",
-        "answers": answers(cells, fits, paths, config),
+        "answers": answers(cells, fits, paths, config) + of_spaces,
         "fits_title": "",
         "fits": [],
         "undersampled": [],
@@ -63,6 +67,8 @@ def section(study: Study) -> dict[str, Any]:
         "tables": [
             ("Scaling at the end of the run, thresholds and predictors", fit_table(cells, fits)),
             ("Scaling where the loss first falls below regimes.loss", fit_table(cells, fits, "loss")),
+            ("Shares of runs in which an order improves on the order below", fit_table(cells, fits, "forcing")),
+            ("beta* along training", fit_table(cells, fits, "step")),
             ("Every cell: sizes at the end (geometric means over runs that did not diverge) and regimes",
              cell_table(cells, regimes)),
         ],
@@ -78,7 +84,8 @@ def fit_table(cells: pd.DataFrame, fits: pd.DataFrame, at: str = "end") -> list[
     """Fits as the report prints them; beyond the grid, thresholds are bounds."""
     settings = varying(cells)
     rows = []
-    for row in fits[fits["at"] == at].itertuples():
+    chosen = fits[fits["at"].str.startswith(at)]
+    for row in chosen.itertuples():
         x = cells.eta if row.method == "stable_load" else cells.beta[(cells.eta == row.eta) & (cells.width > 0)]
         limits = row.method in ("beta_star", "beta_star_fraction", "stable_load")
         rows.append(
@@ -86,14 +93,21 @@ def fit_table(cells: pd.DataFrame, fits: pd.DataFrame, at: str = "end") -> list[
             | {
                 "eta": "all" if np.isnan(row.eta) else step(row.eta, row.eta_unit).removeprefix("eta = "),
                 "quantity": row.quantity,
-                "fit": METHOD_NAMES[row.method],
+                "fit": METHOD_NAMES[row.method] + _where(row),
                 "estimate [interval]": threshold(row, x.min(), x.max()) if limits else bracket(row, ".3g"),
                 "R^2": "" if np.isnan(row.r2) else f"{row.r2:.2f}",
                 "scatter": tables.number(float(f"{row.scatter:.2g}")),
                 "cells": str(int(row.n_cells)),
+                "runs": f"{int(row.n_runs)} of {int(row.n_all)}",
             }
         )
     return rows
+
+
+def _where(row) -> str:
+    """What of the cells a fit holds, where that is not all."""
+    said = [f"{name} {getattr(row, name):g}" for name in ("tolerance", "width", "depth") if getattr(row, name) > 0]
+    return f" ({', '.join(said)})" if said else ""
 
 
 def cell_table(cells: pd.DataFrame, regimes: pd.DataFrame) -> list[dict[str, str]]:
@@ -115,23 +129,27 @@ def cell_table(cells: pd.DataFrame, regimes: pd.DataFrame) -> list[dict[str, str
             | {"drift": interval(row, "drift_end"), "error of order 0": interval(row, "order_0_end")}
             | {f"order {p}": tables.number(float(f"{getattr(row, f'order_{p}_end'):.3g}")) for p in (1, 2)}
             | {"forcing": interval(row, "forcing_end"), "linearization error": interval(row, "linearization_error_end")}
-            | {name: f"{getattr(regime, name):.2f}" for name in ("lazy", "weak", "unstable")}
+            | {name: f"{getattr(regime, name):.2f}" for name in ("lazy", "weak", "strong", "dead", "unstable")}
             | {"runs in the means": f"{row.finished} of {row.runs}"}
         )
     return rows
 
 
 def coverage(cells: pd.DataFrame, paths: xr.Dataset) -> str:
-    """How many runs finished, and whether the bound held at every snapshot of those."""
+    """How many runs finished, whether the bound held at every snapshot of those, and the error of the flow."""
     done = np.isfinite(paths["loss"].values[:, :, -1])
-    share = np.where(done[..., None], paths["tightness"].values, np.nan)
+    bounded = done & (cells.training != "sgd").to_numpy()[:, None]  # minibatch noise is not part of the bound
+    share = np.where(bounded[..., None], paths["tightness"].values, np.nan)
     text = f"{done.sum()} of {done.size} runs finished; those that diverged are in no mean"
-    descent = cells.training.iloc[0]
     if np.isfinite(share).any():
         text += (
             f"; the largest share of its Groenwall bound that an error took is {np.nanmax(share):.2g} "
-            f"({'holds' if np.nanmax(share) <= 1 else 'VIOLATED'}"
-            f"{'; minibatch noise is not part of the bound' if descent == 'sgd' else ''})"
+            f"({'holds' if np.nanmax(share) <= 1 else 'VIOLATED'})"
+        )
+    if "flow_error" in paths and np.isfinite(paths["flow_error"].values).any():
+        text += (
+            "; the flow differs from itself at a hundredth of the tolerances by at most "
+            f"{np.nanmax(paths['flow_error'].values):.2g} of the first residual"
         )
     return text
 

@@ -10,6 +10,8 @@ from ntkpipe.config.train import RegimesConfig
 from ntkpipe.kinds.trajectory.scaling import GROUP
 
 HEAD = (*GROUP, "eta_unit")
+SAID = ("drift", "error of the frozen kernel")
+"""Sizes whose exponents are said; all stand in the table."""
 SERIES_DIVERGED = 1e3
 """A geometric mean of the order-0 error beyond this: the frozen kernel's own steps do not converge (load above 1)."""
 
@@ -20,12 +22,14 @@ def answers(cells: pd.DataFrame, fits: pd.DataFrame, paths: xr.Dataset, config: 
     cells = cells[(cells.width > 0) & (cells.depth > 0)]
     for key, part in cells.groupby(list(HEAD), sort=False):
         of_setting = fits[(fits[list(HEAD)] == list(key)).all(axis=1)]
-        converge = of_setting[~of_setting.eta.isin(part.eta[part.order_0_end > SERIES_DIVERGED])]
-        drift = of_setting[of_setting.quantity == "drift"]
-        frozen = converge[converge.quantity == "error of the frozen kernel"]
-        said = [*scaling_said(drift), *scaling_said(frozen), *thresholds_said(part, of_setting, config)]
-        said += [*predictors_said(converge), *orders_said(part), *freeze_said(part, paths, config)]
-        said += [*regression_said(part, paths), *hierarchy_said(part, paths)]
+        beyond = set(part.eta[part.order_0_end > SERIES_DIVERGED])
+        inside, fitted = part[~part.eta.isin(beyond)], of_setting[~of_setting.eta.isin(beyond)]
+        said = []
+        for quantity in SAID:
+            said += scaling_said(fitted[fitted.quantity == quantity])
+        said += [*thresholds_said(inside, fitted, config), *stability_said(part, of_setting)]
+        said += [*predictors_said(fitted), *orders_said(part, fitted), *freeze_said(inside, paths, config)]
+        said += [*regression_said(inside, paths), *hierarchy_said(inside, paths)]
         name = ", ".join(str(part[c].iloc[0]) for c in GROUP if cells[c].nunique() > 1)
         found += [f"({name}) {text}" for text in said] if name else said
     return found
@@ -49,6 +53,7 @@ def scaling_said(fits: pd.DataFrame) -> list[str]:
     for (quantity, eta), part in fits[fits["at"] == "end"].groupby(["quantity", "eta"], sort=False):
         row = {r.method: r for r in part.itertuples()}
         if "total_exponent" not in row:
+            found += _one_axis(quantity, part)
             continue
         p, q, total, power = (row[f"{n}"] for n in ("width_exponent", "depth_exponent", "total_exponent", "beta_power"))
         found.append(
@@ -57,6 +62,16 @@ def scaling_said(fits: pd.DataFrame) -> list[str]:
             f"of beta alone, exponent {bracket(power)} ({int(p.n_cells)} cells). {_clocks(fits, quantity, eta, total)}"
         )
     return found
+
+
+def _one_axis(quantity: str, part: pd.DataFrame) -> list[str]:
+    """Exponent in width or in depth, where a study varies one of them."""
+    return [
+        f"{quantity[0].upper()}{quantity[1:]} at the end, {step(row.eta, row.eta_unit)}: {name}^p with p = "
+        f"{bracket(row)} ({int(row.n_cells)} cells)."
+        for name in ("width", "depth")
+        for row in part[part.method == f"{name}_exponent"].itertuples()
+    ]
 
 
 def _clocks(fits: pd.DataFrame, quantity: str, eta: float, end) -> str:
@@ -95,26 +110,59 @@ def threshold(row, smallest: float, largest: float) -> str:
 
 
 def thresholds_said(cells: pd.DataFrame, fits: pd.DataFrame, config: RegimesConfig) -> list[str]:
-    """beta* by both methods at each step size, and the load beyond which runs diverge."""
+    """beta* by tolerance and length of training at each step size."""
     found: list[str] = []
-    said: dict[str, list[str]] = {}
-    for eta, part in fits[fits.method.isin(["beta_star", "beta_star_fraction"])].groupby("eta"):
+    lazy = fits[fits.method.isin(["beta_star", "beta_star_fraction"])]
+    for (eta, unit), part in lazy.groupby(["eta", "eta_unit"]):
         beta = cells.beta[cells.eta == eta]
-        row = {r.method: threshold(r, beta.min(), beta.max()) for r in part.itertuples()}
-        text = (
-            f"runs have left the lazy regime (drift {config.lazy:g}) by the end, beyond a beta* that is "
-            f"{row['beta_star']} by the line in log beta, {row['beta_star_fraction']} by the fraction of runs; betas "
-            f"drawn are {beta.min():.3g} to {beta.max():.3g}."
-        )
-        said.setdefault(text, []).append(step(eta, part.eta_unit.iloc[0]))
-    found += [f"At {', '.join(steps)} {text}" for text, steps in said.items()]
-    for row in fits[fits.method == "stable_load"].itertuples():
+        limits = beta.min(), beta.max()
+        said = []
+        for tolerance, of_tolerance in part[part.width.isna()].groupby("tolerance"):
+            text = _along_training(of_tolerance, limits)
+            each = part[(part.tolerance == tolerance) & part.width.notna() & (part["at"] == "end")]
+            if len(each):
+                widths = [f"{threshold(row, *_betas(cells, eta, row.width))} at width {row.width:g}"
+                          for row in each.itertuples()]  # fmt: skip
+                text += f"; as width counts beyond beta, by width: {', '.join(widths)}"
+            said.append(f"drift {tolerance:g} beyond beta* = {text}")
         found.append(
-            "The load eta s lambda_max(K_0)/2 beyond which half of the runs diverge is "
-            f"{threshold(row, cells.eta.min(), cells.eta.max())}, all cells pooled; loads drawn are "
-            f"{cells.eta.min():g} to {cells.eta.max():g}."
+            f"At {step(eta, unit)} runs leave the lazy regime (betas drawn: {limits[0]:.3g} to {limits[1]:.3g}), "
+            f"{'; '.join(said)}. Intervals hold the scatter of cells around the line in log beta."
         )
     return found
+
+
+def _betas(cells: pd.DataFrame, eta: float, width: float) -> tuple[float, float]:
+    beta = cells.beta[(cells.eta == eta) & (cells.width == width)]
+    return beta.min(), beta.max()
+
+
+def _along_training(part: pd.DataFrame, limits: tuple[float, float]) -> str:
+    """beta* early, in the middle and at the end of training, and by the fraction of runs at the end."""
+    line = part[part.method == "beta_star"]
+    steps = line[line["at"].str.startswith("step ")]
+    steps = steps.assign(step=steps["at"].str.removeprefix("step ").astype(int)).sort_values("step")
+    chosen = steps.iloc[sorted({len(steps) // 3, 2 * len(steps) // 3, len(steps) - 1})] if len(steps) else steps
+    said = [f"{threshold(row, *limits)} after {row.step} steps" for row in chosen.itertuples()]
+    said += [
+        f"{threshold(row, *limits)} by the fraction of runs at the end"
+        for row in part[(part.method == "beta_star_fraction") & (part["at"] == "end")].itertuples()
+    ]
+    return ", ".join(said) if said else "not known"
+
+
+def stability_said(cells: pd.DataFrame, fits: pd.DataFrame) -> list[str]:
+    """The load beyond which half of the runs diverge, by depth and of all."""
+    fits = fits[fits.method == "stable_load"]
+    if fits.empty:
+        return []
+    limits = cells.eta.min(), cells.eta.max()
+    each = [f"{threshold(row, *limits)} at depth {row.depth:g}" for row in fits[fits.depth.notna()].itertuples()]
+    pooled = [f"{threshold(row, *limits)} all depths together" for row in fits[fits.depth.isna()].itertuples()]
+    return [
+        f"Half of the runs diverge beyond a load eta s lambda_max(K_0)/2 of {', '.join(each + pooled)} (loads drawn: "
+        f"{limits[0]:g} to {limits[1]:g}; a frozen kernel diverges beyond 1)."
+    ]
 
 
 def predictors_said(fits: pd.DataFrame) -> list[str]:
@@ -139,37 +187,29 @@ def predictors_said(fits: pd.DataFrame) -> list[str]:
     return found
 
 
-def orders_said(cells: pd.DataFrame) -> list[str]:
-    """In which cells order 1 ends nearer than order 0, and where it fails."""
-    known = cells[cells.order_0_end.notna() & cells.order_1_end.notna()]
-    lost = known[known.order_0_end > SERIES_DIVERGED]
-    known = known.drop(lost.index)
+def orders_said(cells: pd.DataFrame, fits: pd.DataFrame) -> list[str]:
+    """How often order 1 and order 2 improve on the order below, each side of forcing 1; where no order has a size."""
     found = []
-    if len(known):
-        better = known[known.order_1_end < known.order_0_end]
-        worse = known.drop(better.index)
-        text = f"Order 1 ends nearer to the residual than order 0 in {len(better)} of {len(known)} cells"
-        text += f" ({_forcings(better)})" if len(better) else ""
-        if len(worse):
-            row = worse.loc[worse.forcing_end.idxmin()]
-            text += (
-                f", and farther in {len(worse)} ({_forcings(worse)}; of these the weakest is width {row.width}, depth "
-                f"{row.depth}, {step(row.eta, row.eta_unit)}: {row.order_0_end:.2g} at order 0, {row.order_1_end:.2g} "
-                "at order 1)"
+    for (eta, unit), part in fits[fits.method == "improves"].groupby(["eta", "eta_unit"]):
+        said = []
+        for at, rows in part.groupby("at", sort=True):
+            each = [f"{100 * r.estimate:.0f} % [{100 * r.low:.0f}, {100 * r.high:.0f}] for {r.quantity}"
+                    for r in rows.itertuples() if r.n_runs > 0]  # fmt: skip
+            if each:
+                said.append(f"{', '.join(each)} where the {at} ({int(rows.n_runs.max())} runs)")
+        if said:
+            found.append(
+                f"At {step(eta, unit)} an order ends nearer to the residual than the order below it in "
+                f"{'; '.join(said)}."
             )
-        found.append(f"{text}; geometric means over seeds of |r - r_p|/|r(0)|.")
+    lost = cells[cells.order_0_end > SERIES_DIVERGED]
     if len(lost):
         steps = ", ".join(f"{eta:g}" for eta in sorted(set(lost.eta)))
         found.append(
             f"In {len(lost)} cells (eta = {steps}) descent with the frozen kernel diverges while the networks do not: "
-            "no order predicts them, and no exponent of these errors is given."
+            "no order predicts them, and these sentences leave them out."
         )
     return found
-
-
-def _forcings(part: pd.DataFrame) -> str:
-    low, high = part.forcing_end.min(), part.forcing_end.max()
-    return f"forcing {low:.2g} to {high:.2g}" if len(part) > 1 else f"forcing {low:.2g}"
 
 
 def _runs(part: pd.DataFrame, paths: xr.Dataset, name: str) -> np.ndarray:
@@ -188,48 +228,60 @@ def spread(values: np.ndarray) -> str:
 
 
 def freeze_said(cells: pd.DataFrame, paths: xr.Dataset, config: RegimesConfig) -> list[str]:
-    """How many kernels freeze within their run, and when."""
+    """How many kernels ever move, freeze within their run, and when; eigenspace and loss beside."""
     found = []
     for (eta, unit), part in cells.groupby(["eta", "eta_unit"]):
-        freeze, plateau = (_runs(part, paths, name) for name in ("freeze_time", "plateau_time"))
-        if not len(freeze):
+        times = {n: _runs(part, paths, n) for n in ("freeze_time", "rotation_time", "plateau_time")}
+        if not len(times["freeze_time"]):
             continue
-        end = _runs(part, paths, "time")[:, -1]
+        end, moved = _runs(part, paths, "time")[:, -1], _runs(part, paths, "kernel_moved").astype(bool)
 
-        def said(times: np.ndarray, end: np.ndarray = end) -> str:
-            known = np.isfinite(times)
-            when = f", at {np.median(times[known] / end[known]):.2g} of the run (median)" if known.any() else ""
-            return f"in {known.sum()} of {(~np.isnan(times)).sum()} runs{when}"
+        def said(values: np.ndarray, of: np.ndarray, end: np.ndarray = end) -> str:
+            known = np.isfinite(values) & of
+            when = f", at {np.median(values[known] / end[known]):.2g} of the run (median)" if known.any() else ""
+            return f"{known.sum()} of {(~np.isnan(values) & of).sum()} runs{when}"
 
+        every = np.ones_like(moved)
         found.append(
-            f"At {step(eta, unit)} the kernel freezes (changes by less than "
-            f"{config.velocity:g} an e-fold of time) {said(freeze)}; the loss comes to its plateau {said(plateau)}."
+            f"At {step(eta, unit)} {np.sum(moved)} of {len(moved)} kernels ever change by more than "
+            f"{config.velocity:g} an e-fold of time; of these the kernel freezes in "
+            f"{said(times['freeze_time'], moved)}; its leading eigenspace stops rotating in "
+            f"{said(times['rotation_time'], moved)}; the loss comes to its plateau in "
+            f"{said(times['plateau_time'], every)} of all."
         )
     return found
 
 
 def regression_said(cells: pd.DataFrame, paths: xr.Dataset) -> list[str]:
-    """Kernel regression with K_0 and with the last K against training on: errors and cost, a step size at a time."""
+    """Kernel regression with K_0 and with K_t* against training on: errors and cost, a step size at a time.
+
+    The ridge is that of the smallest leave-one-out error (from zero, last kernel; median over runs).
+    """
     found, regs = [], paths["diag_reg"].values
     for (eta, unit), part in cells.groupby(["eta", "eta_unit"]):
         network = _runs(part, paths, "network_eval_mse")[:, -1:]
         if not len(network):
             continue
-        errors = _runs(part, paths, "eval_mse")
-        from_zero = list(paths["start"].values).index("zero")
-        last = np.nanmedian(errors[:, -1, from_zero], axis=0)
-        at = int(np.nanargmin(last)) if np.isfinite(last).any() else 0
+        errors, left_out = _runs(part, paths, "eval_mse"), _runs(part, paths, "loo_mse")
+        zero, onward = (list(paths["start"].values).index(name) for name in ("zero", "network"))
+        last = left_out[:, -1, zero]
+        if not np.isfinite(last).any():
+            continue
+        at = int(np.nanargmin(np.nanmedian(np.where(np.isfinite(last), last, np.inf), axis=0)))
+        half = paths.sizes["snapshot"] // 2
+        ratio = {name: errors[:, k, s, at] / network[:, 0]
+                 for name, k, s in (("start", 0, zero), ("half", half, onward), ("end", -1, zero))}  # fmt: skip
+        onward_flops = part.cell.map(dict(enumerate(paths["training_on_flops"].values[:, half])))
+        price = onward_flops / (part.regression_flops + part.kernel_flops)
         cost = ""
-        if part.training.iloc[0] == "gd":  # the count is of full batches
-            times = part.training_flops / (part.regression_flops + part.kernel_flops)
-            cost = (
-                f"; training costs {times.min():.3g} to {times.max():.3g} times the flops of one kernel and regression"
-            )
+        if price.notna().any():
+            cost = f", which costs {price.min():.2g} to {price.max():.2g} times as many flops"
         found.append(
-            f"At {step(eta, unit)} the mean square error on eval points is {spread(network)} for the network at the "
-            f"end, {spread(errors[:, 0, from_zero, at])} for regression with K_0 and "
-            f"{spread(errors[:, -1, from_zero, at])} with the last K (medians and quartiles over runs), both from 0 at "
-            f"diag_reg {regs[at]:g} (of those tried the best for the last K){cost}."
+            f"At {step(eta, unit)} kernel regression has, over the eval error of the network at the end "
+            f"({spread(network)} mean square), {spread(ratio['start'])} with K_0 and {spread(ratio['end'])} with the "
+            f"last K from zero, and {spread(ratio['half'])} from the network at step "
+            f"{int(paths['step'].values[half])}, against training on from there{cost} (medians and quartiles over "
+            f"runs; ridge {regs[at]:g} by leave-one-out error)."
         )
     return found
 

@@ -1,4 +1,9 @@
-"""The ``regimes`` and ``fits`` datasets: how sizes scale with width, depth and beta, and where regimes end."""
+"""The ``regimes`` and ``fits`` datasets: how sizes scale with width, depth and beta, and where regimes end.
+
+Every fit says how many runs it used (``n_runs``) of how many there are (``n_all``). Runs that diverged or died enter no
+size, nor do sizes beyond ``UNREASONABLE``; cells in which they, or runs that do not come to the fixed loss, leave fewer
+than half of the runs are left out of the fit (``analysis.collapse``). A fit with n_runs < n_all is one of survivors.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,7 @@ import xarray as xr
 
 from ntkpipe import labels
 from ntkpipe.analysis import collapse, regimes, trajectory
+from ntkpipe.analysis.intervals import Estimate
 from ntkpipe.config.train import RegimesConfig
 from ntkpipe.labels import cell_coords, variable_attrs
 from ntkpipe.networks import SETTINGS
@@ -21,62 +27,94 @@ SIZES = {
     "order_1": "error of order 1",
     "forcing": "forcing",
     "linearization_error": "linearization error",
+    "third_error": "relative error of K3",
+    "fourth_error": "relative error of K3 and K4",
 }
+CLOCKS = ("end", "loss", "time")
+"""Where sizes are read: at the last step, at fixed loss, at a fixed flow time."""
+
 GROUP = (*SETTINGS, "training", "loss_kind")
 """Cells that share these differ in width, depth and step size alone."""
 
 UNREASONABLE = 1e3
 """Sizes beyond are no sizes: where a step is larger than K_0 allows, the frozen kernel's own descent diverges."""
 
+
 METHODS = {
-    "width_exponent": "p of log size = a + p log width + q log depth",
-    "depth_exponent": "q of the same",
+    "width_exponent": "p of log size = a + p log width + q log depth; of log size = a + p log width where depth is one",
+    "depth_exponent": "q of the same; of log size = a + q log depth where width is one",
     "total_exponent": "p + q: 0 where the size depends on beta = depth/width alone",
     "beta_power": "c of log size = a + c log beta",
     "beta_exponential": "c of log size = a + c beta",
-    "beta_star": "beta at which the size reaches regimes.lazy, on the line in log beta",
-    "beta_star_fraction": "beta beyond which half of the runs are not lazy",
-    "stable_load": "nominal eta s lambda_max(K_0)/2 beyond which half of the runs diverge",
+    "beta_star": "beta at which the size reaches the tolerance, on the line in log beta; where width is set, of that "
+    "width alone. Intervals hold the seeds' errors and the cells' scatter around the line",
+    "beta_star_fraction": "beta beyond which half of the runs are not lazy, at the tolerance",
+    "stable_load": "nominal eta s lambda_max(K_0)/2 beyond which half of the runs diverge (dead runs do not), of one "
+    "depth, or of all; all widths pooled",
     "rank_correlation": "Spearman's, of a predictor with |r - r_1|/|r - r_0|; difference: |forcing's| less |beta's|",
+    "improves": "share of the runs in which this order ends nearer to the residual than the one before it; exact "
+    "interval, as if the runs of a cell and the cells were independent draws of one kind",
 }
+
+MEANINGS = {
+    "estimate": "exponent, rate, threshold, correlation or share; see methods",
+    "low": "lower end of the interval",
+    "high": "upper end of the interval",
+    "tolerance": "drift at which beta* is read; NaN where none is",
+    "width": "hidden width; NaN where all are used",
+    "depth": "number of hidden layers; NaN where all are used",
+    "eta": "step size; NaN where several are used",
+    "r2": "share of the variance of the cells' log size that the fit explains",
+    "scatter": "root mean square residual in units of the seeds' error: 1 where the curve is right",
+    "n_cells": "cells used",
+    "n_runs": "runs used",
+    "n_all": "runs there, with those that diverged, died or have no size",
+}
+
+Rows = list[dict[str, Any]]
 
 
 def runs(study: Study, data: xr.Dataset, perturbation: xr.Dataset) -> pd.DataFrame:
-    """One row a run (cell and seed): its sizes at the end, at fixed loss and at a fixed flow time; did it diverge?
+    """One row a run (cell and seed): its sizes at the end, at fixed loss and at a fixed flow time; its drift at steps.
 
-    The fixed flow time is the longest that all runs of one step size reach.
+    Columns are named ``{size}_{clock}`` and ``drift_step {step}``. The fixed flow time is the longest that all runs of
+    one step size reach. ``diverged``: its loss did; ``dead``: its kernel at the end is 0.
     """
     share = (study.config.regimes or RegimesConfig()).loss
-    ends = data["time"].isel(snapshot=-1).values.min(axis=1)
-    etas = [cell.settings.eta for cell in study.cells]
-    common = {eta: min(end for end, other in zip(ends, etas, strict=True) if other == eta) for eta in set(etas)}
-    rows = []
+    sizes = [name for name in SIZES if name in perturbation]
+    paths = perturbation[[*sizes, "order_error", "loss", "time", "load"]].load()
+    status = data["status"].values
+    ends = paths["time"].values[:, :, -1].min(axis=1)
+    etas = np.array([cell.settings.eta for cell in study.cells])
+    frames = []
     for i, cell in enumerate(study.cells):
-        part = perturbation.isel(cell=i).load()
-        status, loss = data["status"].isel(cell=i).values, part["loss"].values
-        values = {name: part[name].values for name in ("drift", "forcing", "linearization_error")}
-        values |= {f"order_{p}": part["order_error"].values[..., p] for p in range(2)}
-        at_loss = {name: trajectory.at_loss(loss, value, share) for name, value in values.items()}
-        time = data["time"].isel(cell=i).values
-        at_time = {name: trajectory.at_time(time, value, common[cell.settings.eta]) for name, value in values.items()}
-        for seed in range(len(status)):
-            row: dict[str, Any] = cell.coords | {"cell": i, "seed": seed, "diverged": bool(status[seed] == 1)}
-            row |= {f"{name}_end": float(value[seed, -1]) for name, value in values.items()}
-            row |= {f"{name}_loss": float(at_loss[name][seed]) for name in values}
-            row |= {f"{name}_time": float(at_time[name][seed]) for name in values}
-            row["initial_load"] = float(part["load"].values[seed, 0])
-            rows.append(row)
-    return pd.DataFrame(rows)
+        part = paths.isel(cell=i)
+        time, loss = part["time"].values, part["loss"].values
+        values = {name: part[name].values for name in sizes}
+        values |= {f"order_{p}": part["order_error"].values[..., p] for p in range(3)}
+        columns = {"cell": i, "seed": np.arange(len(loss)), "diverged": status[i] == 1}
+        columns["dead"] = perturbation["dead"].values[i]
+        columns["initial_load"] = part["load"].values[:, 0]
+        for name, value in values.items():
+            columns[f"{name}_end"] = value[:, -1]
+            columns[f"{name}_loss"] = trajectory.at_loss(loss, value, share)
+            columns[f"{name}_time"] = trajectory.at_time(time, value, ends[etas == etas[i]].min())
+        for k, step in enumerate(perturbation["step"].values[1:], start=1):
+            columns[f"drift_step {step}"] = values["drift"][:, k]
+        frames.append(pd.DataFrame(cell.coords | columns))
+    return pd.concat(frames, ignore_index=True)
 
 
 def regimes_dataset(study: Study, frame: pd.DataFrame) -> xr.Dataset:
-    """The ``regimes`` dataset: fractions of the runs of each cell that are lazy, weakly learning, unstable."""
+    """The ``regimes`` dataset: fractions of the runs of each cell in each regime."""
     config, confidence = study.config.regimes or RegimesConfig(), study.config.tolerances.confidence
-    regime = regimes.classify(frame.drift_end.to_numpy(), frame.diverged.to_numpy(), config.lazy)
+    regime = _regime(frame, config.lazy[0], config)
     found = regimes.fractions(regime, frame.cell.to_numpy(), confidence)
     said = {
-        "lazy": f"drift below regimes.lazy = {config.lazy:g} at the end",
-        "weak": "drift beyond it: weak feature learning",
+        "lazy": f"drift below regimes.lazy = {config.lazy[0]:g} at the end",
+        "weak": "drift from there to regimes.strong: weak feature learning",
+        "strong": f"drift of at least regimes.strong = {config.strong:g}: the kernel is no perturbation of K_0",
+        "dead": "died: the kernel at the end is 0",
         "unstable": "diverged",
         "unknown": "of unknown drift",
     }
@@ -94,112 +132,130 @@ def regimes_dataset(study: Study, frame: pd.DataFrame) -> xr.Dataset:
 
 
 def fits_dataset(study: Study, frame: pd.DataFrame) -> xr.Dataset:
-    """The ``fits`` dataset: exponents, collapse on beta, thresholds and what predicts corrections."""
-    rows: list[dict[str, Any]] = []
-    frame = frame[(frame.width > 0) & (frame.depth > 0)]
-    for key, part in frame.groupby(list(GROUP), sort=True):
-        head = dict(zip(GROUP, key, strict=True))
-        rows += [head | row for row in _group(study, part)]
-    columns = [
-        *GROUP,
-        "eta",
-        "eta_unit",
-        "quantity",
-        "at",
-        "method",
-        "estimate",
-        "low",
-        "high",
-        "r2",
-        "scatter",
-        "n_cells",
-    ]
-    result = pd.DataFrame(rows, columns=columns)
-    meaning = {
-        "estimate": "exponent, rate, threshold or correlation; see methods",
-        "low": "lower end of the interval",
-        "high": "upper end of the interval",
-        "r2": "share of the variance of the cells' log size that the fit explains",
-        "scatter": "root mean square residual in units of the seeds' error: 1 where the curve is right",
-        "n_cells": "cells used",
-        "eta": "step size; NaN where several are used",
-    }
-    variables = {name: ("fit", result[name].to_numpy(float), variable_attrs(text)) for name, text in meaning.items()}
-    coords = {
-        name: ("fit", result[name].astype(object if result[name].dtype.kind not in "fi" else float).to_numpy())
-        for name in columns
-        if name not in meaning
-    }
-    fits = labels.dataset(study, variables, coords)
-    fits.attrs["methods"] = METHODS
-    return fits
-
-
-def _group(study: Study, part: pd.DataFrame) -> list[dict[str, Any]]:
+    """The ``fits`` dataset: exponents, collapse on beta, thresholds, when corrections help and what predicts it."""
     config, confidence = study.config.regimes or RegimesConfig(), study.config.tolerances.confidence
-    rows: list[dict[str, Any]] = []
-    for (eta, unit), curve in part.groupby(["eta", "eta_unit"]):
-        head = {"eta": eta, "eta_unit": unit}
-        columns = (
-            *(curve[name].to_numpy(float) for name in ("width", "depth", "beta")),
-            curve.diverged.to_numpy(bool),
-            curve.cell.to_numpy(int),
-        )
-        width, depth, beta, diverged, cell = columns
-        for name, said in SIZES.items():
-            for at in ("end", "loss", "time"):
-                size = curve[f"{name}_{at}"].to_numpy(float)
-                found = _collapse(width, depth, beta, size, diverged, cell, confidence)
-                rows += [head | {"quantity": said, "at": at} | row for row in found]
-        drift = curve.drift_end.to_numpy(float)
-        if len(np.unique(beta)) > 1:
-            by_size = regimes.size_threshold(beta, drift, diverged, cell, config.lazy, confidence)
-            regime = regimes.classify(drift, diverged, config.lazy)
-            seen = regime != "unknown"
-            by_fraction = regimes.fraction_threshold(beta[seen], regime[seen] != "lazy", confidence)
-            for method, estimate in (("beta_star", by_size), ("beta_star_fraction", by_fraction)):
-                row = {"quantity": "drift", "at": "end", "method": method, "n_cells": curve.cell.nunique()}
-                rows.append(head | row | _ends(estimate))
-        gain = curve.order_1_end.to_numpy(float) / curve.order_0_end.to_numpy(float)
-        forcing = curve.forcing_end.to_numpy(float)
-        known = np.isfinite(gain) & (forcing < UNREASONABLE) & ~diverged
-        if len(np.unique(cell[known])) > 2:
-            predicted = regimes.predictors(beta[known], forcing[known], gain[known], cell[known], confidence)
-            for predictor, estimate in zip(("beta", "forcing", "difference"), predicted, strict=True):
-                row = {
-                    "quantity": predictor,
-                    "at": "end",
-                    "method": "rank_correlation",
-                    "n_cells": len(set(cell[known])),
-                }
-                rows.append(head | row | _ends(estimate))
-    critical = part[part.eta_unit == "critical"]
-    if critical.eta.nunique() > 1:
-        estimate = regimes.fraction_threshold(
-            critical.eta.to_numpy(float), critical.diverged.to_numpy(bool), confidence
-        )
-        row = {"eta": np.nan, "eta_unit": "critical", "quantity": "load", "at": "end", "method": "stable_load"}
-        rows.append(row | {"n_cells": critical.cell.nunique()} | _ends(estimate))
+    rows: Rows = []
+    frame = frame[(frame.width > 0) & (frame.depth > 0)]
+    for key, group in frame.groupby(list(GROUP), sort=True):
+        found: Rows = []
+        for (eta, unit), curve in group.groupby(["eta", "eta_unit"]):
+            of_curve = [*_exponents(curve, confidence), *_thresholds(curve, config, confidence)]
+            of_curve += [*_predictors(curve, confidence), *_improvements(curve, confidence)]
+            found += [{"eta": eta, "eta_unit": unit, "n_all": len(curve)} | row for row in of_curve]
+        found += _stable_loads(group[group.eta_unit == "critical"], confidence)
+        rows += [dict(zip(GROUP, key, strict=True)) | row for row in found]
+    texts = [*GROUP, "eta_unit", "quantity", "at", "method"]
+    result = pd.DataFrame(rows, columns=[*texts, *MEANINGS])
+    return labels.fits(study, result, MEANINGS, METHODS)
+
+
+def _row(quantity: str, at: str, method: str, estimate: Estimate, cells: int, runs: int, **more: Any) -> dict[str, Any]:
+    ends = dict(zip(("estimate", "low", "high"), map(float, estimate), strict=True))
+    return {"quantity": quantity, "at": at, "method": method, "n_cells": cells, "n_runs": runs} | ends | more
+
+
+def _regime(frame: pd.DataFrame, lazy: float, config: RegimesConfig) -> np.ndarray:
+    columns = (frame[name].to_numpy() for name in ("drift_end", "diverged", "dead"))
+    return regimes.classify(*columns, lazy, config.strong)
+
+
+def _means(curve: pd.DataFrame, column: str) -> collapse.Means:
+    size = curve[column].to_numpy(float)
+    excluded = (curve.diverged | curve.dead).to_numpy(bool) | (size >= UNREASONABLE)
+    return collapse.cell_means(collapse.known_log(size, excluded), curve.cell.to_numpy(int))
+
+
+def _exponents(curve: pd.DataFrame, confidence: float) -> Rows:
+    """Exponents in width and depth, their sum and the two laws in beta alone, of every size by every clock.
+
+    Where one of width and depth varies, its exponent alone; nothing where too few cells know the size.
+    """
+    shape = [curve[name].to_numpy(float) for name in ("width", "depth", "beta")]
+    rows: Rows = []
+    for name, quantity in SIZES.items():
+        for at in CLOCKS if f"{name}_end" in curve else ():
+            means = _means(curve, f"{name}_{at}")
+            width, depth, beta = (len(np.unique(values[means.first])) for values in shape)
+            if beta < (3 if width > 1 and depth > 1 else 2):
+                continue
+            found = collapse.collapse(*shape, means, confidence)
+            used = {"cells": len(means.mean), "runs": means.runs}
+            full = {"r2": found.r2.value, "scatter": found.scatter.ratio} | used
+            three = {"width": found.width, "depth": found.depth, "total": found.total}
+            rows += [
+                _row(quantity, at, f"{of}_exponent", estimate, **full)
+                for of, estimate in three.items()
+                if not np.isnan(estimate.value)
+            ]
+            if width > 1 and depth > 1:
+                for law, line in (("beta_power", found.power), ("beta_exponential", found.exponential)):
+                    alone = {"r2": line.r2.value, "scatter": line.scatter.ratio} | used
+                    rows.append(_row(quantity, at, law, line.slope, **alone))
     return rows
 
 
-def _ends(estimate: Any) -> dict[str, float]:
-    return dict(zip(("estimate", "low", "high"), map(float, estimate), strict=True))
+def _thresholds(curve: pd.DataFrame, config: RegimesConfig, confidence: float) -> Rows:
+    """beta* by the line at every snapshot and clock, over all widths and for each; by the fraction at the end.
 
-
-def _collapse(width, depth, beta, size, diverged, cell, confidence) -> list[dict[str, Any]]:
-    """Exponents in width and depth, their sum, the two laws in beta alone; none where too few cells know the size."""
-    size = np.where(size < UNREASONABLE, size, np.nan)
-    known = np.isfinite(size) & (size > 0) & ~diverged
-    if len(np.unique(width[known])) < 2 or len(np.unique(depth[known])) < 2 or len(np.unique(beta[known])) < 3:
+    A run that diverges or dies later is left out at all snapshots, so that all of them speak of the same runs. By the
+    fraction such runs have left the lazy regime.
+    """
+    if curve.beta.nunique() < 2:
         return []
-    found = collapse.collapse(width, depth, beta, size, diverged, cell, confidence)
-    full = {"r2": found.r2.value, "scatter": found.scatter.ratio, "n_cells": found.cells}
-    rows = [
-        {"method": f"{name}_exponent"} | full | _ends(estimate)
-        for name, estimate in (("width", found.width), ("depth", found.depth), ("total", found.total))
-    ]
-    for name, line in (("beta_power", found.power), ("beta_exponential", found.exponential)):
-        alone = {"r2": line.r2.value, "scatter": line.scatter.ratio, "n_cells": found.cells}
-        rows.append({"method": name} | alone | _ends(line.slope))
+    rows: Rows = []
+    places = [name.removeprefix("drift_") for name in curve.columns if name.startswith("drift_")]
+    one_width = [(float(w), part) for w, part in curve.groupby("width") if part.beta.nunique() > 1]
+    for width, part in [(np.nan, curve), *one_width]:
+        beta, there = part.beta.to_numpy(float), {"width": width, "n_all": len(part)}
+        for at in places:
+            means = _means(part, f"drift_{at}")
+            for tolerance in config.lazy:
+                found = regimes.size_threshold(beta, means, tolerance, confidence)
+                more = there | {"tolerance": tolerance}
+                rows.append(_row("drift", at, "beta_star", found, len(means.mean), means.runs, **more))
+    seen = curve[curve.drift_end.notna() | curve.diverged]
+    for tolerance in config.lazy:
+        left = _regime(seen, tolerance, config) != "lazy"
+        found = regimes.fraction_threshold(seen.beta.to_numpy(float), left, confidence)
+        used = {"cells": seen.cell.nunique(), "runs": len(seen), "tolerance": tolerance}
+        rows.append(_row("drift", "end", "beta_star_fraction", found, **used))
+    return rows
+
+
+def _predictors(curve: pd.DataFrame, confidence: float) -> Rows:
+    """Rank correlations over runs of beta and of the forcing with what order 1 leaves of the error."""
+    known = curve[~curve.diverged & (curve.forcing_end < UNREASONABLE)]
+    gain = (known.order_1_end / known.order_0_end).to_numpy(float)
+    known, gain = known[np.isfinite(gain)], gain[np.isfinite(gain)]
+    cells = known.cell.nunique()
+    if cells < 3:
+        return []
+    beta, forcing = (known[name].to_numpy(float) for name in ("beta", "forcing_end"))
+    found = regimes.predictors(beta, forcing, gain, known.cell.to_numpy(int), confidence)
+    named = zip(("beta", "forcing", "difference"), found, strict=True)
+    return [_row(quantity, "end", "rank_correlation", value, cells, len(known)) for quantity, value in named]
+
+
+def _improvements(curve: pd.DataFrame, confidence: float) -> Rows:
+    """In which share of the runs each order is better than the one before, where the forcing is small and large."""
+    known = curve[~curve.diverged & curve[["forcing_end", *(f"order_{p}_end" for p in range(3))]].notna().all(axis=1)]
+    rows: Rows = []
+    for at, part in (("forcing < 1", known[known.forcing_end < 1]), ("forcing >= 1", known[known.forcing_end >= 1])):
+        for order in (1, 2) if len(part) else ():
+            better = int((part[f"order_{order}_end"] < part[f"order_{order - 1}_end"]).sum())
+            found = regimes.fraction(better, len(part), confidence)
+            rows.append(_row(f"order {order}", at, "improves", found, part.cell.nunique(), len(part)))
+    return rows
+
+
+def _stable_loads(group: pd.DataFrame, confidence: float) -> Rows:
+    """The load beyond which half of the runs diverge, over all depths and for each."""
+    if group.eta.nunique() < 2:
+        return []
+    rows: Rows = []
+    one_depth = [(float(d), part) for d, part in group.groupby("depth") if part.eta.nunique() > 1]
+    for depth, part in [(np.nan, group), *one_depth]:
+        found = regimes.fraction_threshold(part.eta.to_numpy(float), part.diverged.to_numpy(bool), confidence)
+        more = {"eta_unit": "critical", "depth": depth, "n_all": len(part)}
+        rows.append(_row("load", "end", "stable_load", found, part.cell.nunique(), len(part), **more))
     return rows

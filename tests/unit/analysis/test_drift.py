@@ -23,21 +23,24 @@ def _rotated(angles, spectrum=(3.0, 1.0)):
 def test_drift_in_three_norms_by_hand():
     ntk = np.stack([np.diag([4.0, 3.0]), np.diag([1.0, 7.0])])
     assert drift.drift(ntk)[1] == pytest.approx(5 / 5)
-    assert drift.drift(ntk, "operator")[1] == pytest.approx(4 / 4)
+    assert drift.change(ntk)[1] == pytest.approx(4)
+    assert drift.operator_drift(drift.change(ntk), drift.eigenvalues(ntk))[1] == pytest.approx(4 / 4)
     assert drift.drift(ntk, "trace")[1] == pytest.approx(1 / 7)
     assert drift.cosine(ntk)[1] == pytest.approx((4 + 21) / (5 * np.sqrt(50)))
     np.testing.assert_allclose(drift.eigenvalues(ntk), [[4, 3], [7, 1]])
     assert drift.target_alignment(ntk, np.array([1.0, 2.0]))[0] == pytest.approx((4 + 12) / (5 * 5))
 
 
-@pytest.mark.parametrize("norm", ["frobenius", "operator", "trace"])
+def _operator(ntk):
+    return drift.operator_drift(drift.change(ntk), drift.eigenpairs(ntk).values)
+
+
+@pytest.mark.parametrize("norm", [drift.drift, _operator, lambda ntk: drift.drift(ntk, "trace")])
 def test_drift_knows_neither_scale_nor_basis(norm):
     ntk = _random_kernels()
     basis = np.linalg.qr(np.random.default_rng(1).normal(size=(4, 4)))[0]
-    np.testing.assert_allclose(
-        drift.drift(7 * basis @ ntk @ basis.T, norm), drift.drift(ntk, norm), rtol=1e-12, atol=1e-14
-    )
-    np.testing.assert_allclose(drift.drift(ntk, norm)[:, 0], 0, atol=1e-15)
+    np.testing.assert_allclose(norm(7 * basis @ ntk @ basis.T), norm(ntk), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(norm(ntk)[:, 0], 0, atol=1e-15)
 
 
 def test_norms_are_numpys():
@@ -59,20 +62,20 @@ def test_alignment_is_one_for_the_ideal_kernel_and_cosine_for_a_grown_one():
 
 @pytest.mark.parametrize("angle", [1e-9, 1e-3, 0.5, np.pi / 2 - 1e-9])
 def test_rotation_is_the_angle_at_both_ends(angle):
-    ntk = _rotated(np.array([0.2, 0.2 + angle]), (3.0, 1.0, 0.5))
-    assert drift.rotation(ntk, 1)[0] == pytest.approx(angle, rel=1e-6 if angle < 1e-6 else 1e-12)
-    assert np.isnan(drift.rotation(ntk, 1)[1])
-    np.testing.assert_allclose(drift.rotation(ntk, 2)[0], 0, atol=1e-14)  # the plane itself does not turn
+    eigen = drift.eigenpairs(_rotated(np.array([0.2, 0.2 + angle]), (3.0, 1.0, 0.5)))
+    assert drift.rotation(eigen, 1)[0] == pytest.approx(angle, rel=1e-6 if angle < 1e-6 else 1e-12)
+    assert np.isnan(drift.rotation(eigen, 1)[1])
+    np.testing.assert_allclose(drift.rotation(eigen, 2)[0], 0, atol=1e-14)  # the plane itself does not turn
 
 
 def test_rotation_is_not_defined_without_a_gap_nor_outside_the_ranks():
-    ntk = _rotated(np.array([0.0, 0.3]), (1.0, 1.0, 0.5))
-    assert np.isnan(drift.rotation(ntk, 1)).all()
-    assert drift.rotation(ntk, 2)[0] == pytest.approx(0, abs=1e-14)
+    eigen = drift.eigenpairs(_rotated(np.array([0.0, 0.3]), (1.0, 1.0, 0.5)))
+    assert np.isnan(drift.rotation(eigen, 1)).all()
+    assert drift.rotation(eigen, 2)[0] == pytest.approx(0, abs=1e-14)
     assert drift.eigengap(np.array([4.0, 3.0, 0.0]), 1) == 0.25
     for rank in (0, 4):
         with pytest.raises(ValueError, match=r"rank must be in 1 \.\. 3"):
-            drift.rotation(ntk, rank)
+            drift.rotation(eigen, rank)
 
 
 @pytest.mark.parametrize("ratio", [1.05, 1.5, 4.0])
@@ -84,6 +87,20 @@ def test_kernel_rate_does_not_know_the_grid(ratio):
     np.testing.assert_allclose(rate[:-1], 0.1 / scale[:-1], rtol=1e-10)
     # Nor the unit of time.
     np.testing.assert_allclose(drift.kernel_rate(60 * time, scale[:, None, None] * np.eye(3)), rate, rtol=1e-10)
+
+
+@pytest.mark.parametrize("ratio", [1.05, 1.5, 4.0])
+def test_rotation_rate_does_not_know_the_grid(ratio):
+    """The top eigenvector turns by 0.2 rad an e-fold of time until t = 8, then not at all."""
+    time = ratio ** np.arange(round(np.log(60) / np.log(ratio)) + 1)
+    eigen = drift.eigenpairs(_rotated(0.2 * np.log(np.minimum(time, 8)), (3.0, 1.0, 0.5)))
+    rate = drift.rotation_rate(time, drift.rotation(eigen, 1))
+    before = time[1:] <= 8
+    np.testing.assert_allclose(rate[:-1][before], 0.2, rtol=1e-10)
+    assert drift.settling_time(time, rate, 0.02) == time[time >= 8][0]
+    assert drift.settling_time(time, drift.rotation_rate(time, drift.rotation(eigen, 2)), 0.02) == time[0]
+    degenerate = drift.eigenpairs(_rotated(np.log(time), (1.0, 1.0, 0.5)))
+    assert np.isnan(drift.settling_time(time, drift.rotation_rate(time, drift.rotation(degenerate, 1)), 0.02))
 
 
 def test_velocity_is_the_derivative_and_efold_the_time():
@@ -104,9 +121,9 @@ def test_a_kernel_that_rotates_at_a_distance_is_not_frozen():
     axis = np.concatenate([[[1.0, 0, 0]], axis])
     turning = np.eye(3) + 2 * axis[:, :, None] * axis[:, None, :]
     np.testing.assert_allclose(np.diff(drift.drift(turning)[1:]), 0, atol=1e-14)
-    assert drift.freeze_time(time, turning, 0.05) == np.inf
+    assert drift.settling_time(time, drift.kernel_rate(time, turning), 0.05) == np.inf
     stopped = np.where((time < 10)[:, None, None], turning, turning[np.argmax(time >= 10)])
-    assert drift.freeze_time(time, stopped, 0.05) == time[time >= 10][0]
+    assert drift.settling_time(time, drift.kernel_rate(time, stopped), 0.05) == time[time >= 10][0]
 
 
 def test_settling_is_for_good():
@@ -114,6 +131,8 @@ def test_settling_is_for_good():
     rates = np.array([[1, 0, 1, 0, np.nan], [1, 1, 1, 1, np.nan], [0, 0, 0, 0, np.nan], [0, np.nan, 0, 0, np.nan]])
     settled = drift.settling_time(np.broadcast_to(time, (4, 5)), rates, 0.5)
     np.testing.assert_array_equal(settled, [3, np.inf, 0, np.nan])
+    np.testing.assert_array_equal(drift.moved(rates, 0.5), [True, True, False, False])
+    assert drift.moved(np.array([0.0, np.nan, 0.5, np.nan]), 0.5)  # a diverged run, which had moved
     assert np.isnan(drift.settling_time(np.zeros(1), np.full(1, np.nan), 0.5))
 
 
@@ -123,7 +142,7 @@ def test_plateau_of_an_exponential_loss():
     loss = 5 * np.exp(-2 * time)
     root = 6.472775  # x exp(-x) = 0.01
     assert abs(root * np.exp(-root) - 0.01) < 1e-7
-    assert drift.plateau_time(time, loss, 0.01) == pytest.approx(root / 2, rel=0.01)
+    assert drift.settling_time(time, drift.loss_rate(time, loss), 0.01) == pytest.approx(root / 2, rel=0.01)
     assert drift.settling_time(time, drift.loss_rate(time, loss, "current"), 0.01) == np.inf
 
 
@@ -133,7 +152,7 @@ def test_nan_in_gives_nan_out_for_that_run_alone():
     broken = ntk.copy()
     broken[1, 3:] = np.nan
     functions = [
-        drift.drift, lambda k: drift.drift(k, "operator"), lambda k: drift.drift(k, "trace"), drift.cosine,
+        drift.drift, drift.change, lambda k: drift.drift(k, "trace"), drift.cosine,
         lambda k: drift.target_alignment(k, y), lambda k: drift.eigenvalues(k)[..., 0],
     ]  # fmt: skip
     for function in functions:
@@ -141,14 +160,24 @@ def test_nan_in_gives_nan_out_for_that_run_alone():
         assert np.isnan(part[1, 3:]).all()
         part[1, 3:] = whole[1, 3:]
         np.testing.assert_array_equal(part, whole)
-    for function in (lambda k: drift.kernel_rate(time, k), lambda k: drift.rotation(k, 2)):
+    for function in (lambda k: drift.kernel_rate(time, k), lambda k: drift.rotation(drift.eigenpairs(k), 2)):
         part = function(broken)
         assert np.isnan(part[1, 2:]).all() and np.isfinite(part[1, :2]).all() and np.isfinite(part[[0, 2], :4]).all()
-    np.testing.assert_array_equal(np.isnan(drift.freeze_time(time, broken, 0.1)), [False, True, False])
+    settled = drift.settling_time(time, drift.kernel_rate(time, broken), 0.1)
+    np.testing.assert_array_equal(np.isnan(settled), [False, True, False])
 
 
 def test_a_dead_network_has_no_drift():
     dead = np.zeros((3, 2, 2))
-    for values in (drift.drift(dead), drift.cosine(dead), drift.target_alignment(dead, np.ones(2))):
+    for values in (drift.drift(dead), _operator(dead), drift.cosine(dead), drift.target_alignment(dead, np.ones(2))):
         assert np.isnan(values).all()
-    assert np.isnan(drift.rotation(dead, 1)).all() and np.isnan(drift.freeze_time(np.arange(3.0), dead, 0.1))
+    time = np.arange(3.0)
+    assert np.isnan(drift.rotation(drift.eigenpairs(dead), 1)).all()
+    assert np.isnan(drift.settling_time(time, drift.kernel_rate(time, dead), 0.1))
+
+
+def test_dead_is_who_lost_the_kernel_in_training_or_never_had_one():
+    ends = [1.0, 1e-3, 2e-12, 1e-12, 0.0, np.nan]
+    ntk = np.array([[1.0, end] for end in ends])[..., None, None] * np.diag([3.0, 5.0])
+    np.testing.assert_array_equal(drift.dead(ntk), [False, False, False, True, True, False])
+    assert drift.dead(np.zeros((2, 3, 3)))

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ntkpipe.analysis import frozen
+from ntkpipe.analysis.drift import eigenpairs
 
 REG = np.array([1e-6, 1e-3, 0.1, 10.0])
 
@@ -23,9 +24,8 @@ class Case:
 
     def run(self, diag_reg=REG, **changes):
         arrays = vars(self) | changes
-        return frozen.frozen(
-            *(arrays[name] for name in ("ntk", "cross", "f", "f_eval", "y", "y_eval")), np.asarray(diag_reg)
-        )
+        rest = (arrays[name] for name in ("cross", "f", "f_eval", "y", "y_eval"))
+        return frozen.frozen(eigenpairs(arrays["ntk"]), *rest, np.asarray(diag_reg))
 
 
 def test_against_a_direct_solve():
@@ -43,6 +43,45 @@ def test_against_a_direct_solve():
                 assert result.eval_mse[at][r] == pytest.approx(np.mean((predicted - case.y_eval) ** 2), rel=1e-8)
                 assert result.train_mse[at][r] == pytest.approx(np.mean((train - case.y) ** 2), rel=1e-6, abs=1e-20)
                 assert result.resolved[at][r] and result.train_resolved[at][r]
+
+
+def test_leave_one_out_is_what_refits_without_each_point_find():
+    """lambda, relative to the trace of all points, is held; so is f_t*, of which only the correction is refitted."""
+    case = Case(6)
+    regressions = case.run()
+    for at in np.ndindex(2, 3):
+        for r, reg in enumerate(REG):
+            shift = reg * np.trace(case.ntk[at]) / 6
+            for name, f in (("network", case.f[at]), ("zero", np.zeros(6))):
+                errors = []
+                for i in range(6):
+                    kept = np.arange(6) != i
+                    kernel = case.ntk[at][np.ix_(kept, kept)] + shift * np.eye(5)
+                    g = f[i] + case.ntk[at][i, kept] @ np.linalg.solve(kernel, (case.y - f)[kept])
+                    errors.append(case.y[i] - g)
+                assert regressions[name].loo_mse[at][r] == pytest.approx(np.mean(np.square(errors)), rel=1e-7)
+
+
+def test_leave_one_out_finds_the_ridge_of_noisy_labels():
+    """Labels drawn from the kernel's own prior with noise of variance s: of ridges far apart s has the least error.
+
+    There it is the predictive variance, 1/[(K + s I)^{-1}]_ii in the mean over labels.
+    """
+    rng, noise = np.random.default_rng(0), 5.0
+    angle = 2 * np.pi * np.arange(60) / 60
+    whole = 20 * np.exp(np.cos(angle[:, None] - angle))
+    train = np.arange(60) % 2 == 0
+    ntk, cross = whole[None, train][..., train], whole[None, ~train][..., train]
+    reg = np.array([1e-4, 1.0, 1e4]) * noise / ntk[0, 0, 0]
+    eigen, zero, root = eigenpairs(ntk), np.zeros((1, 30)), np.linalg.cholesky(whole + noise * np.eye(60))
+    loo, unseen = np.empty((2, 400, 3))
+    for i in range(400):
+        y = root @ rng.normal(size=60)
+        found = frozen.regress(eigen, cross, zero, zero, y[train], y[~train], reg)
+        loo[i], unseen[i] = found.loo_mse[0], found.eval_mse[0]
+    assert loo.mean(axis=0).argmin() == unseen.mean(axis=0).argmin() == 1
+    expected = np.mean(1 / np.diag(np.linalg.inv(ntk[0] + noise * np.eye(30))))
+    assert abs(loo[:, 1].mean() - expected) < 3 * loo[:, 1].std() / 400**0.5
 
 
 def test_from_f_is_from_zero_where_f_is_zero_and_fits_what_is_left():
@@ -75,15 +114,14 @@ def test_singular_kernels_need_a_regularization_and_say_so():
     case = Case(3, features=3)  # rank 3, six points
     result = case.run([0.0, 1e-15, 1e-3])["zero"]
     assert not result.resolved[..., :2].any() and result.resolved[..., 2].all()
-    for values in (result.f_eval[..., :2, :], result.eval_mse[..., :2], result.train_mse[..., :2]):
+    for values in (result.f_eval[..., :2, :], *(part[..., :2] for part in result[1:4])):
         assert np.isnan(values).all()
     assert np.isfinite(result.train_mse[..., 2]).all()
 
 
 def test_coarser_entries_raise_the_floor():
     case = Case()
-    eigen = frozen.eigenpairs(case.ntk)
-    arguments = (eigen, case.cross, case.f, case.f_eval, case.y, case.y_eval, np.array([1e-6, 1.0]))
+    arguments = (eigenpairs(case.ntk), case.cross, case.f, case.f_eval, case.y, case.y_eval, np.array([1e-6, 1.0]))
     assert frozen.regress(*arguments).resolved.all()
     single = frozen.regress(*arguments, eps=1e-4)
     assert not single.resolved[..., 0].any()
@@ -104,7 +142,10 @@ def test_invariances(seed, scale):
     )
     np.testing.assert_allclose(moved["network"].eval_mse, base.eval_mse, rtol=1e-5)
     double = case.run(f=3 * case.f, f_eval=3 * case.f_eval, y=3 * case.y, y_eval=3 * case.y_eval)["network"]
+    np.testing.assert_allclose(moved["network"].loo_mse, base.loo_mse, rtol=1e-5)
     np.testing.assert_allclose(double.train_mse, 9 * base.train_mse, rtol=1e-6)
+    np.testing.assert_allclose(double.loo_mse, 9 * base.loo_mse, rtol=1e-6)
+    assert (base.loo_mse > base.train_mse).all()
     assert (np.diff(base.train_mse, axis=-1) > 0).all()  # ridge gives up train error
 
 
@@ -127,8 +168,9 @@ def test_a_diverged_run_is_nan_from_there_on():
         broken[name] = getattr(case, name).copy()
         broken[name][1, 2] = np.nan
     for name, regression in case.run(**broken).items():
-        assert not regression.resolved[1, 2].any() and np.isnan(regression.eval_mse[1, 2]).all()
-        assert np.isnan(regression.train_mse[1, 2]).all() and np.isnan(regression.f_eval[1, 2]).all()
+        assert not regression.resolved[1, 2].any() and np.isnan(regression.f_eval[1, 2]).all()
+        for values in (regression.eval_mse, regression.train_mse, regression.loo_mse):
+            assert np.isnan(values[1, 2]).all()
         for part, values in zip(regression, whole[name], strict=True):
             np.testing.assert_allclose(part[0], values[0])
             np.testing.assert_allclose(part[1, :2], values[1, :2])
@@ -162,5 +204,13 @@ def test_modes_share_the_error_and_do_not_know_their_scale():
 def test_flops_are_counted_by_hand():
     assert frozen.regression_flops(3, 5) == 9 + 18 + 30
     sizes, weights = (2, 3, 1), 9  # 6 + 3
-    assert frozen.training_flops(sizes, train=4, evaluation=5, steps=10) == 6 * weights * 40 + 2 * weights * 5
+    assert frozen.training_flops(sizes, points=4, evaluation=5, steps=10) == 6 * weights * 40 + 2 * weights * 5
+    left = frozen.training_flops(sizes, 4, 5, np.array([10, 7, 0]))
+    np.testing.assert_array_equal(left, [6 * weights * 4 * k + 2 * weights * 5 for k in (10, 7, 0)])
     assert frozen.kernel_flops(sizes, 4, 5) == 4 * weights * 9 + 2 * (5 + 4) * 4 * 9
+
+
+def test_a_step_costs_the_points_that_it_takes():
+    assert frozen.points_a_step("gd", 64, None) == 64 and frozen.points_a_step("sgd", 64, 8) == 8
+    assert np.isnan(frozen.points_a_step("flow", 64, None))
+    assert np.isnan(frozen.training_flops((2, 3, 1), np.nan, 5, np.array([10, 0]))).all()

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ntkpipe.analysis import regimes
+from ntkpipe.analysis.collapse import cell_means
 from ntkpipe.analysis.intervals import Estimate
 
 REPETITIONS = 200
@@ -14,20 +15,31 @@ FOUR_ERRORS = 4 * np.sqrt(0.9 * 0.1 / REPETITIONS)  # 0.085
 
 
 def test_classify():
-    size = np.array([0.01, 0.1, 0.5, 0.01, np.nan, np.nan, np.inf])
-    diverged = np.array([False, False, False, True, True, False, False])
-    expected = ["lazy", "weak", "weak", "unstable", "unstable", "unknown", "weak"]
-    assert list(regimes.classify(size, diverged, 0.1)) == expected
-    with pytest.raises(ValueError, match="lazy_tolerance must be positive, was 0"):
-        regimes.classify(size, diverged, 0.0)
+    runs = [  # size, diverged, dead
+        (0.01, False, False, "lazy"),
+        (0.1, False, False, "weak"),
+        (0.99, False, False, "weak"),
+        (1.0, False, False, "strong"),
+        (np.inf, False, False, "strong"),
+        (np.nan, False, False, "unknown"),
+        (0.01, True, False, "unstable"),
+        (np.nan, True, True, "unstable"),
+        (1.0, False, True, "dead"),
+        (0.01, False, True, "dead"),
+        (np.nan, False, True, "dead"),
+    ]
+    size, diverged, dead, expected = (np.array(column) for column in zip(*runs, strict=True))
+    assert list(regimes.classify(size, diverged, dead, 0.1, 1.0)) == list(expected)
+    assert set(expected) == set(regimes.REGIMES)
+    for lazy in (0.0, 1.0):
+        with pytest.raises(ValueError, match=f"lazy must be positive and below strong, were {lazy} and 1.0"):
+            regimes.classify(size, diverged, dead, lazy, 1.0)
 
 
 def test_fractions_count_all_runs_of_a_cell():
-    size = np.array([0.01, np.nan, np.nan, 0.5, 0.01, 0.01])
-    diverged = np.array([False, True, False, False, False, False])
-    got = regimes.fractions(regimes.classify(size, diverged, 0.1), np.array([4, 4, 4, 4, 2, 2]), 0.95)
-    assert {name: e.value for name, e in got[4].items()} == dict.fromkeys(regimes.REGIMES, 0.25)
-    assert {name: e.value for name, e in got[2].items()} == {"lazy": 1, "weak": 0, "unstable": 0, "unknown": 0}
+    got = regimes.fractions(np.array([*regimes.REGIMES, "lazy", "lazy"]), np.array([4] * 6 + [2] * 2), 0.95)
+    assert {name: e.value for name, e in got[4].items()} == pytest.approx(dict.fromkeys(regimes.REGIMES, 1 / 6))
+    assert {name: e.value for name, e in got[2].items()} == {name: float(name == "lazy") for name in regimes.REGIMES}
 
 
 def test_fraction_of_none_hit_is_the_known_bound():
@@ -119,7 +131,7 @@ def _runs(seeds=8, betas=(0.02, 0.05, 0.1, 0.2, 0.5, 1.0)):
 
 
 def _size_threshold(log_size, beta, cell, tolerance, confidence=0.9):
-    return regimes.size_threshold(beta, np.exp(log_size), np.zeros(len(beta), bool), cell, tolerance, confidence)
+    return regimes.size_threshold(beta, cell_means(log_size, cell), tolerance, confidence)
 
 
 def test_size_threshold_of_an_exact_line():
@@ -148,34 +160,34 @@ def test_size_threshold_of_sizes_that_do_not_grow():
     assert np.isnan(_size_threshold(flat[:4], beta[:4], cell[:4], 1.0)).all()  # one beta
 
 
-@pytest.mark.parametrize(("seeds", "truth"), [(8, 0.15), (3, 0.15), (8, 0.9)])
-def test_size_threshold_covers(seeds, truth):
-    """90 % of 200, to 4 binomial errors; noise that grows with beta, also close to the end of the grid."""
+def test_size_threshold_lies_in_its_interval():
+    """Also with three cells, where the few degrees of freedom of the lack of fit open the line's ends unequally."""
+    rng = np.random.default_rng(2)
+    beta, cell = _runs(8, (0.005, 0.02, 0.1))
+    for tolerance in np.exp(rng.uniform(-3, 0, size=REPETITIONS)):
+        log_size = 0.5 * np.log(beta) + (0.3 * rng.normal(size=3))[cell] + 0.2 * rng.normal(size=len(cell))
+        value, low, high = _size_threshold(log_size, beta, cell, tolerance)
+        assert low <= value <= high
+
+
+@pytest.mark.parametrize(
+    ("seeds", "truth", "excess"),
+    [(8, 0.15, 0), (3, 0.15, 0), (8, 0.9, 0), (8, 0.15, 0.1), (8, 0.15, 0.3), (8, 0.9, 0.3)],
+)
+def test_size_threshold_covers(seeds, truth, excess):
+    """90 % of 200, to 4 binomial errors; noise that grows with beta, close to the end of the grid, cells off the line.
+
+    The excess is that of a cell's log size over the line, up to the seeds' own spread; the line is the truth.
+    """
     rng = np.random.default_rng(3)
     beta, cell = _runs(seeds)
     held = 0
     for _ in range(REPETITIONS):
         log_size = 0.6 * np.log(beta) + 0.3 * (1 + beta) * rng.normal(size=len(beta))
+        log_size += excess * rng.normal(size=len(np.unique(cell)))[cell]
         _, low, high = _size_threshold(log_size, beta, cell, truth**0.6)
         held += low <= truth <= high
     assert held / REPETITIONS == pytest.approx(0.9, abs=FOUR_ERRORS)
-
-
-def test_thresholds_per_load():
-    """beta* = 0.1 at load 0.25 and beyond the grid at 0.01; diverged runs are not lazy, unknown ones are left out."""
-    beta, cell = (np.tile(v, 2) for v in _runs())
-    cell[len(cell) // 2 :] += 6
-    load = np.repeat([0.25, 0.01], len(cell) // 2)
-    size = load * beta * 4
-    diverged = (beta > 0.4) & (load == 0.25)
-    size[diverged] = np.nan
-    size[0] = np.nan  # unknown
-    rows = regimes.thresholds(beta, load, size, diverged, cell, 0.1 * (1 + 1e-9), 0.95)
-    assert [row.load for row in rows] == [0.01, 0.25]
-    assert rows[0].size == (np.inf,) * 3
-    assert rows[0].fraction == (np.inf, 1, np.inf)
-    assert rows[1].size == pytest.approx((0.1,) * 3, rel=1e-4)
-    assert rows[1].fraction == pytest.approx((0.02**0.5, 0.1, 0.2))
 
 
 def test_mid_ranks_are_ranks_of_repeated_runs():

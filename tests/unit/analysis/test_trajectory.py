@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from ntkpipe.analysis import trajectory
+from ntkpipe.analysis.drift import eigenpairs
 from ntkpipe.analysis.frozen import frozen as regression
 
 STEP = np.array([0, 1, 3, 6])
@@ -39,9 +40,13 @@ def run(method: str = "gd") -> dict[str, np.ndarray]:
     }
 
 
+def paths(data: dict[str, np.ndarray], method: str = "gd", step=STEP, rate=RATE, y=Y) -> dict[str, np.ndarray]:
+    return trajectory.paths(step, rate, y, data, eigenpairs(data["ntk_train"]), method)
+
+
 def test_paths_are_plain_numpy_on_the_trajectories():
     data = run()
-    found = trajectory.paths(STEP, RATE, Y, data, "gd")
+    found = paths(data)
     assert set(trajectory.PATHS) - {"third_error", "fourth_error"} | {"order_error", "eigenvalues"} == found.keys()
     for seed in range(2):
         ntk, r = data["ntk_train"][seed], data["f_train"][seed] - Y
@@ -72,7 +77,7 @@ def test_paths_are_plain_numpy_on_the_trajectories():
 def test_orders_of_descent_walk_every_step():
     """r_p <- (I - eta K_0) r_p - eta DeltaK r_{p-1}; each order is nearer to the run than the last."""
     data = run()
-    found = trajectory.paths(STEP, RATE, Y, data, "gd")["order_error"]
+    found = paths(data)["order_error"]
     for seed in range(2):
         ntk, r = data["ntk_train"][seed], data["f_train"][seed] - Y
         orders = [r[0]] * 3
@@ -91,14 +96,14 @@ def test_orders_of_descent_walk_every_step():
 def test_the_flow_has_orders_and_bound_of_its_own():
     """exp(-K_0 t) in place of (I - eta K_0)^k."""
     data = run()
-    found = trajectory.paths(STEP, RATE, Y, data, "flow")
+    found = paths(data, "flow")
     for seed in range(2):
         values, vectors = np.linalg.eigh(data["ntk_train"][seed, 0])
         r = data["f_train"][seed] - Y
         frozen = vectors @ (np.exp(-values * data["time"][seed, -1]) * (vectors.T @ r[0]))
         error = np.linalg.norm(r[-1] - frozen) / np.linalg.norm(r[0])
         assert found["order_error"][seed, -1, 0] == pytest.approx(error, rel=1e-9)
-    assert (found["bound"] != trajectory.paths(STEP, RATE, Y, data, "gd")["bound"])[:, 1:].all()
+    assert (found["bound"] != paths(data)["bound"])[:, 1:].all()
 
 
 def test_forcing_of_a_kernel_that_moves_by_a_constant():
@@ -113,7 +118,7 @@ def test_forcing_of_a_kernel_that_moves_by_a_constant():
         "f_linear_train": residual,
         "remainder": np.zeros_like(time),
     }
-    found = trajectory.paths(np.arange(401), np.array([0.005]), np.zeros(2), data, "flow")
+    found = paths(data, "flow", np.arange(401), np.array([0.005]), np.zeros(2))
     assert found["forcing"][0, -1] == pytest.approx(0.5 * (1 - np.exp(-2)), rel=0.01)
     assert found["size"][0, -1] == pytest.approx(0.5 * 2, rel=0.01)
 
@@ -122,7 +127,7 @@ def test_one_point_is_enough():
     """Its kernel is a number, which cannot turn."""
     data = {name: value[..., :1] if value.ndim == 3 else value for name, value in run().items()}
     data["ntk_train"] = data["ntk_train"][..., :1, :1]
-    found = trajectory.paths(STEP, RATE, Y[:1], data, "gd")
+    found = paths(data, y=Y[:1])
     assert np.isfinite(found["drift"]).all() and np.nanmax(found["rotation"]) < 1e-12
 
 
@@ -130,7 +135,7 @@ def test_predictions_by_tensors_are_measured_by_the_change():
     data = run()
     data["ntk_third"] = data["ntk_train"][:, :1] * np.ones((1, 4, 1, 1))  # predicts no change: error 1
     data["ntk_fourth"] = data["ntk_train"].copy()
-    found = trajectory.paths(STEP, RATE, Y, data, "gd")
+    found = paths(data)
     np.testing.assert_allclose(found["third_error"][:, 1:], 1.0, rtol=1e-12)
     np.testing.assert_array_equal(found["fourth_error"][:, 1:], 0.0)
     assert np.isnan(found["third_error"][:, 0]).all()
@@ -144,8 +149,8 @@ def test_a_diverged_run_says_nothing_after_and_harms_no_other(method):
             value[1, 2:] = np.nan
     clean = run()
     with np.errstate(invalid="ignore"):
-        found = trajectory.paths(STEP, RATE, Y, data, method)
-    whole = trajectory.paths(STEP, RATE, Y, clean, method)
+        found = paths(data, method)
+    whole = paths(clean, method)
     later = {"rotation", "kernel_rate"}  # of the interval that begins at a snapshot
     for name in found:
         np.testing.assert_array_equal(found[name][0], whole[name][0], err_msg=name)
@@ -157,8 +162,11 @@ def test_a_diverged_run_says_nothing_after_and_harms_no_other(method):
 
 def test_frozen_errors_are_regressions_from_the_network_and_from_zero():
     data, y_eval, reg = run(), np.array([0.3, 0.1]), np.array([1e-6, 1e-2])
-    found = trajectory.frozen_errors(Y, y_eval, data, reg)
-    assert found["train_mse"].shape == found["eval_mse"].shape == (2, 4, 2, 2)
+    eigen = eigenpairs(data["ntk_train"])
+    found = trajectory.frozen_errors(Y, y_eval, data, eigen, reg)
+    assert {name: value.shape for name, value in found.items()} == dict.fromkeys(
+        ("train_mse", "eval_mse", "loo_mse"), (2, 4, 2, 2)
+    )
     seed, s = 1, 2
     ntk, cross = data["ntk_train"][seed, s], data["ntk_eval_train"][seed, s]
     inverse = np.linalg.inv(ntk + reg[1] * np.trace(ntk) / 3 * np.eye(3))
@@ -166,8 +174,9 @@ def test_frozen_errors_are_regressions_from_the_network_and_from_zero():
     network = np.mean((f_eval + cross @ inverse @ (Y - f) - y_eval) ** 2)
     zero = np.mean((cross @ inverse @ Y - y_eval) ** 2)
     np.testing.assert_allclose(found["eval_mse"][seed, s, :, 1], [network, zero], rtol=1e-10)
-    own = regression(*(data[n] for n in ("ntk_train", "ntk_eval_train", "f_train", "f_eval")), Y, y_eval, reg)
-    np.testing.assert_array_equal(found["train_mse"][:, :, 1], own["zero"].train_mse)
+    own = regression(eigen, *(data[n] for n in ("ntk_eval_train", "f_train", "f_eval")), Y, y_eval, reg)
+    for name, values in found.items():
+        np.testing.assert_array_equal(values[:, :, 1], getattr(own["zero"], name))
 
 
 def test_at_loss_is_linear_in_log_loss():
@@ -199,13 +208,24 @@ def test_geometric_means_cover():
     assert 0.935 < np.mean((found[:, 1] < np.exp(0.7)) & (np.exp(0.7) < found[:, 2])) < 0.965
 
 
-def test_times_are_those_of_the_velocities():
-    time = np.array([[0.0, 1.0, 2.0, 4.0, 8.0]])
-    ntk = np.array([1.0, 2.0, 3.0, 3.0, 3.0])[None, :, None, None]
-    found = trajectory.times(time, ntk, np.array([[1.0, 0.5, 0.25, 0.1, 0.1]]), 0.02)
-    assert found["freeze_time"][0] == 2.0 and found["plateau_time"][0] == 4.0
-    never = trajectory.times(time, np.arange(1.0, 6.0)[None, :, None, None], time[:, ::-1] + 1, 0.02)
-    assert never["freeze_time"][0] == np.inf
+def test_times_are_those_of_the_rates():
+    """Kernel, eigenspace and loss come to rest at 2, 1 and 4; of a second run nothing rests, a third never moved."""
+    time = np.array([[0.0, 1.0, 2.0, 4.0, 8.0]] * 3)
+    kernel = np.array([[1.0, 0.5, 0.0, 0.0, np.nan], [1.0] * 4 + [np.nan], [0.01] * 4 + [np.nan]])
+    angle = np.array([[0.5, 0.0, 0.0, 0.0, np.nan], [0.5] * 4 + [np.nan], [0.01] * 4 + [np.nan]])
+    loss = np.array([[1.0, 0.5, 0.25, 0.1, 0.1], [5.0, 4.0, 3.0, 2.0, 1.0], [1.0] * 5])
+    found = trajectory.times(time, kernel, angle, loss, 0.02)
+    np.testing.assert_array_equal(found["freeze_time"], [2.0, np.inf, 0.0])
+    np.testing.assert_array_equal(found["rotation_time"], [1.0, np.inf, 0.0])
+    np.testing.assert_array_equal(found["plateau_time"], [4.0, np.inf, 0.0])
+    for name in ("kernel_moved", "rotation_moved", "loss_moved"):
+        np.testing.assert_array_equal(found[name], [True, True, False])
+
+
+def test_an_eigenspace_that_is_not_defined_has_no_rotation_time():
+    time, known = np.array([[0.0, 1.0, 2.0]]), np.array([[0.1, 0.1, np.nan]])
+    found = trajectory.times(time, known, np.array([[0.1, np.nan, np.nan]]), np.ones((1, 3)), 0.02)
+    assert np.isnan(found["rotation_time"][0]) and found["freeze_time"][0] == np.inf
 
 
 def test_at_time_interpolates_and_never_extrapolates():

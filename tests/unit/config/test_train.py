@@ -45,7 +45,7 @@ def test_defaults():
     assert (train.method, train.loss, train.steps) == ("gd", "half_sum", 1000)
     assert (train.eta, train.eta_unit) == (0.25, "critical")
     assert len(train.snapshot_steps) <= 16 and train.batch is None and not train.tensors
-    assert (RegimesConfig().lazy, RegimesConfig().loss) == (0.1, 0.1)
+    assert (RegimesConfig().lazy, RegimesConfig().strong, RegimesConfig().loss) == ((0.1, 0.3), 1.0, 0.1)
 
 
 STUDY = {"kind": "trajectory", "data": {"train": 4, "eval": 3, "frequencies": 1}}
@@ -57,20 +57,45 @@ def plan_one(make_plan, **keys):
 
 # name -> (keys of the study, key path, what it must be, what it was)
 BAD = {
-    "sgd without batch": ({"train": {"method": "sgd"}}, "train", "a batch exactly when method is 'sgd'", "batch None"),
-    "batch without sgd": ({"train": {"batch": 2}}, "train", "a batch exactly when method is 'sgd'", "'gd', batch 2"),
-    "batch of flow": ({"train": {"method": "flow", "batch": 2}}, "train", "a batch exactly when", "'flow', batch 2"),
+    "strong below lazy": ({"regimes": {"lazy": [0.3, 2.0]}}, "regimes", "strong above lazy", "[0.3, 2.0]"),
+    "sgd without batch": ({"train": {"method": "sgd"}}, "train.batch", "given where the method of a cell", "none"),
+    "batch without sgd": ({"train": {"batch": 2}}, "train.batch", "left out where the method of no cell is 'sgd'", "2"),
+    "batch of flow": ({"train": {"method": "flow", "batch": 2}}, "train.batch", "left out where", "2"),
     "batch 0": ({"train": {"method": "sgd", "batch": 0}}, "train.batch", "at least 1", "0"),
     "batch too large": (
         {"train": {"method": "sgd", "batch": 5}},
-        "",
-        "given train.batch of at most data.train = 4",
+        "train.batch",
+        "at most data.train = 4",
         "5",
     ),
     "no data": ({"data": None}, "", "given data where kind is 'trajectory'", "none"),
     "inputs": ({"inputs": {"points": 3}}, "", "without inputs where kind is 'trajectory'", "inputs"),
     "keep": ({"keep": "moments"}, "", "given keep: full where kind is 'trajectory'", "'moments'"),
     "unknown key": ({"train": {"stps": 3}}, "train.stps", "did you mean 'steps'", "'stps'"),
+    "sgd in the grid without batch": (
+        {"grid": {"width": 4, "depth": 1, "method": ["gd", "sgd"]}},
+        "train.batch",
+        "given where the method of a cell is 'sgd'",
+        "none",
+    ),
+    "batch where the grid has no sgd": (
+        {"grid": {"width": 4, "depth": 1, "method": ["gd", "flow"]}, "train": {"method": "sgd", "batch": 2}},
+        "train.batch",
+        "left out where the method of no cell is 'sgd'",
+        "2",
+    ),
+    "unknown method in the grid": (
+        {"grid": {"width": 4, "depth": 1, "method": "adam"}},
+        "grid.method",
+        "'gd', 'sgd' or 'flow'",
+        "'adam'",
+    ),
+    "method of another kind": (
+        {"kind": "first_step", "data": None, "grid": {"width": 4, "depth": 1, "method": "gd"}},
+        "",
+        "without grid axis method unless kind is 'trajectory'",
+        "method",
+    ),
     "unknown method": ({"train": {"method": "adam"}}, "train.method", "'gd', 'sgd' or 'flow'", "'adam'"),
     "eta 0": ({"train": {"eta": 0}}, "train.eta", "greater than 0", "0"),
     "steps 0": ({"train": {"steps": 0}}, "train.steps", "at least 1", "0"),
@@ -125,3 +150,19 @@ def test_the_grid_varies_the_step_size(make_plan):
     assert study.stream(study.cells[0]) == study.stream(study.cells[1])  # the same networks
     assert study.cells[0].text != study.cells[1].text
     assert {cell.engine for cell in study.cells} == {"dense"}
+
+
+def test_the_grid_varies_the_method_on_the_same_networks(make_plan):
+    """And a batch changes the cells of sgd alone: others keep their text, and with it their shards."""
+    grid = {"width": 4, "depth": 1, "eta": [0.1, 0.2]}
+    alone = plan_one(make_plan, grid=grid).studies["s"]
+    study = plan_one(
+        make_plan, grid=grid | {"method": ["gd", "flow", "sgd"]}, train={"method": "sgd", "batch": 2}
+    ).studies["s"]
+    assert {(c.coords["training"], c.settings.method, c.settings.batch) for c in study.cells} == {
+        ("gd", "gd", None),
+        ("flow", "flow", None),
+        ("sgd", "sgd", 2),
+    }
+    assert len({study.stream(cell) for cell in study.cells}) == 1 and len({cell.text for cell in study.cells}) == 6
+    assert [cell.text for cell in alone.cells] == [c.text for c in study.cells if c.settings.method == "gd"]

@@ -18,6 +18,7 @@ STUDIES = {
         "data": {"train": 4, "eval": 3, "frequencies": 1},
         "train": {"steps": 20, "snapshots": 6},
     },
+    "membership": {"seeds": 8, "membership": {"points": [8, 16, 32], "train": 8, "steps": 5}},
 }
 
 
@@ -89,7 +90,7 @@ def test_names_have_captions_columns_and_drawers(study):
 def test_the_hash_of_a_step_covers_the_rooms_of_its_kind(study):
     own, cell = f"ntkpipe.kinds.{study.config.kind}", study.cells[0]
     drawn = provenance._closure(catalogue.code(cell.engine, cell.sampling, cell.kind))
-    rooms = {f"{own}.draw", "ntkpipe.drawing", "ntkpipe.streams"}
+    rooms = {f"{own}.draw", "ntkpipe.streams"}
     assert rooms | ({f"{own}.statistics"} if kinds.of(study).statistics else set()) <= drawn.keys()
     others = [f"ntkpipe.kinds.{name}" for name in kinds.NAMES if name != study.config.kind]
     not_drawn = (own, "ntkpipe.config", "ntkpipe.plan", f"{own}.figures", f"{own}.analyse", *others)

@@ -112,3 +112,31 @@ def test_flow_notes_divergence_at_its_end():
     assert int(still.diverged) == -1
     for a, b in zip(jax.tree.leaves(still.params), jax.tree.leaves(state.params), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_flow_goes_through_kinks():
+    """relu on the circle: it ends, and a quarter of the smallest step moves the end by less than 1e-3 of |r(0)|."""
+    angle = 2 * np.pi * np.arange(16) / 16
+    x, y = jnp.asarray(np.stack([np.cos(angle), np.sin(angle)], axis=1)), jnp.asarray(np.cos(2 * angle))
+    network = Network(2, (16, 16))
+    state = begin(network)
+    ntk, output = dense.ntk_and_output(state.params, x, network)
+    time = 10 / np.linalg.eigvalsh(np.asarray(ntk))[-1]
+    ends = []
+    for floor in (1.0, 0.25):
+        run = jax.jit(partial(descent.flow, network=network, rtol=1e-7, atol=1e-9, floor=floor))
+        after = run(state, 1, x, y, jnp.asarray(time), OPEN)
+        assert not after.gave_up and after.diverged == -1
+        ends.append(np.asarray(dense.forward(after.params, x, network)))
+    assert np.linalg.norm(ends[0] - ends[1]) < 1e-3 * np.linalg.norm(output - y)
+    assert np.linalg.norm(ends[0] - output) > 0.1
+
+
+def test_flow_of_a_dead_relu_network_stays():
+    """K = 0: no smallest step is known, and none is needed."""
+    network = Network(2, (3,), sigma_v=0.0, readout="frozen")
+    (x, y), state = problem(), begin(network)
+    run = jax.jit(partial(descent.flow, network=network, rtol=1e-6, atol=1e-8))
+    for eta in (0.0, 0.5):
+        after = run(state, 3, x, y, jnp.asarray(eta), OPEN)
+        assert same(after.params, state.params) and not after.gave_up and after.diverged == -1

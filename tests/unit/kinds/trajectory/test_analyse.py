@@ -9,6 +9,7 @@ import xarray as xr
 
 from ntkpipe import collect, kinds, shards, store, tables
 from ntkpipe.analysis.intervals import Estimate
+from ntkpipe.analysis.regimes import REGIMES
 from ntkpipe.analysis.trajectory import geometric_mean
 from ntkpipe.kinds.trajectory import analyse, scaling
 
@@ -111,6 +112,8 @@ def test_costs_are_those_of_the_sizes(data):
     found = data["perturbation"]
     assert (found.training_flops > found.kernel_flops).all() and (found.regression_flops > 0).all()
     assert len(np.unique(found.regression_flops)) == 1  # of 4 and 3 points, whatever the network
+    np.testing.assert_array_equal(found.training_on_flops[:, 0], found.training_flops)
+    assert (found.training_on_flops.diff("snapshot") < 0).all()
     assert (found.training_flops.groupby("width").max().diff("width") > 0).all()
     assert (found.training_flops.groupby("depth").max().diff("depth") > 0).all()
 
@@ -122,7 +125,7 @@ def test_fractions_of_the_regimes_add_up(study, data, frame):
     np.testing.assert_allclose(found.unstable, unstable.mean(axis=1))
     np.testing.assert_allclose(found.lazy, (~unstable & (drift < 0.3)).mean(axis=1))
     np.testing.assert_allclose(found.weak, (~unstable & (drift >= 0.3)).mean(axis=1))
-    np.testing.assert_allclose(found.lazy + found.weak + found.unstable + found.unknown, 1.0, rtol=1e-14)
+    np.testing.assert_allclose(sum(found[name] for name in REGIMES), 1.0, rtol=1e-14)
     assert len({float(v) for v in found.lazy}) > 1 and float(found.weak.max()) > 0
     for name in ("lazy", "weak", "unstable"):
         assert ((found[f"{name}_low"] <= found[name]) & (found[name] <= found[f"{name}_high"])).all()
@@ -134,7 +137,7 @@ def test_fractions_of_the_regimes_add_up(study, data, frame):
 
 def test_tables_hold_the_columns_of_the_kind(study, data):
     kind = kinds.of(study)
-    assert kind.tables(study) == ["perturbation", "regimes", "fits"]
+    assert kind.tables(study) == ["perturbation", "regimes", "fits", "rkhs", "norms"]
     for name in kind.tables(study):
         known = set(data[name].variables)
         assert set(kind.columns[name]) <= known
@@ -168,3 +171,15 @@ def test_every_method_and_loss_is_analysed(tmp_path, keys):
     limit = {"sgd": 1.0, "flow": 1e-6}.get(keys.get("method"), 1e-12)
     assert np.isfinite(error).all() and (error[..., -1] < limit).all()
     assert (found.training == keys.get("method", "gd")).all()
+
+
+def test_layers_beyond_a_network_are_nan_whatever_the_other_cells(tmp_path):
+    grid = [{"width": 4, "depth": 1}, {"width": 4, "depth": 2}]
+    keys = {"seeds": 2, "train": {"steps": 2, "snapshots": 3, "per_layer": True}}
+    alone, both = (made(tmp_path / name, grid=part, **keys) for name, part in (("a", grid[:1]), ("b", grid)))
+    a, b = (store.read_rows(Path(study.folder) / "trajectories.zarr").load() for study in (alone, both))
+    assert a.ntk_layers.shape == (1, 2, 3, 2, 4, 4) and b.ntk_layers.shape == (2, 2, 3, 3, 4, 4)
+    assert np.isnan(b.ntk_layers[0, :, :, 2]).all()
+    np.testing.assert_array_equal(b.ntk_layers[0, :, :, :2], a.ntk_layers[0])
+    np.testing.assert_allclose(b.ntk_layers.sum("layer"), b.ntk_train, rtol=1e-12)
+    assert Path(alone.shards[0].path).read_bytes() == Path(both.shards[0].path).read_bytes()

@@ -32,7 +32,7 @@ def train(scratch, n=N, network=NETWORK, **settings) -> dict[str, np.ndarray]:
     """Arrays of the first n networks of quantum 0."""
     arrays = draw.train(network, DATA, TrainConfig(**(KEPT | settings)), STREAM, 0, n, scratch)
     assert all(array.dtype in (np.float64, np.int64) for _, array in arrays.values())
-    return {name: array for name, (_, array) in arrays.items()}
+    return {name: np.asarray(array) for name, (_, array) in arrays.items()}
 
 
 # --- the same by plain loops ------------------------------------------------------------------------
@@ -111,7 +111,7 @@ def test_snapshots_are_those_of_plain_loops(tmp_path, method):
         agree(arrays, seed, [thetas[k] for k in (0, 1, 4, 8, 12)], eta, atol=1e-11)
     assert (arrays["distance"][:, 1:] > 0.01).all() and (arrays["remainder"] > 1e-5).all()
     assert (arrays["status"] == 0).all() and np.isnan(arrays["diverged_time"]).all()
-    assert "flow_error" not in arrays and "ntk_third" not in arrays
+    assert np.isnan(arrays["flow_error"][1]).all() and "ntk_third" not in arrays
 
 
 def test_flow_is_that_of_another_integrator(tmp_path):
@@ -381,15 +381,18 @@ def test_another_config_or_code_uses_another_scratch_folder(make_study, tmp_path
 
 def test_scratch_goes_where_its_shard_is_written_and_stays_where_it_is_not(tmp_path):
     path = tmp_path / "a.zarr.zip"
-    with pytest.raises(Killed), shards.scratch(path, {"a": 1}) as folder:
-        checkpoint.save(folder / "0", 0, {"loss": np.ones(2)}, (np.zeros(2),))
-        raise Killed
-    assert folder.exists()
-    with shards.scratch(path, {"a": 2}) as other:
-        assert other != folder
+
+    def die(path, **attrs):
+        with pytest.raises(Killed), shards.scratch(path, attrs) as folder:
+            checkpoint.save(folder / "0", 0, {"loss": np.ones(2)}, (np.zeros(2),))
+            raise Killed
+        return folder
+
+    folder, older, other = die(path, a=1), die(path, a=2), die(tmp_path / "b.zarr.zip", a=1)
+    assert folder != older
     with shards.scratch(path, {"a": 1}) as again:
-        assert again == folder and checkpoint.load(again / "0", (np.zeros(2),))[0]
-    assert not folder.exists() and list(tmp_path.iterdir()) == []
+        assert again == folder and checkpoint.load(again / "0", (np.zeros(2),))[0] == 1
+    assert list(tmp_path.iterdir()) == [other]  # what other code or another config left for this shard is gone too
 
 
 def test_the_code_of_a_shard_is_all_that_trains(make_study):

@@ -1,0 +1,111 @@
+"""One shard of a membership study: kernels as functions, of networks at initialization and trained on each target."""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from ntkpipe.drawing import Arrays, merge
+from ntkpipe.engines import dense
+from ntkpipe.kinds.membership.targets import on_circle, probe_angles, train_angles, values
+from ntkpipe.networks import Network
+from ntkpipe.streams import Stream, quanta
+from ntkpipe.training import descent
+
+QUANTUM = 8
+"""Networks trained at once, on one stream."""
+DIVERGENCE = 1e4
+"""A run whose loss exceeds this many times its first loss has diverged: NaN."""
+
+
+def draw(study: Any, shard: Any) -> Arrays:
+    """The arrays of a planned shard (untyped: plan and config are no code that a draw depends on)."""
+    cell, stream = shard.cell, study.stream(shard.cell)
+    return merge(
+        [
+            train(cell.network, cell.settings, stream, quantum, n)
+            for quantum, n in quanta(shard.start, shard.stop, QUANTUM)
+        ]
+    )
+
+
+def constants(study: Any) -> dict[str, tuple[tuple[str, ...], np.ndarray, str]]:
+    """Variables that all cells share: name -> (dims, values, long name)."""
+    settings = study.config.settings
+    theta = probe_angles(settings.points[-1])
+    return {
+        "theta": (("probe",), theta, "angle of the finest points (rad)"),
+        "theta_train": (("train",), train_angles(settings.train, len(theta)), "angle of the train points (rad)"),
+        "y": (("target", "probe"), np.stack([values(t, theta) for t in settings.targets]), "targets"),
+    }
+
+
+def train(network: Network, config: Any, stream: Stream, quantum: int, n: int) -> Arrays:
+    """The first n networks of a quantum, each trained on every target from the same weights; leading dim seed."""
+    theta = probe_angles(config.points[-1])
+    theta_train, m = train_angles(config.train, len(theta)), len(theta)
+    with jax.enable_x64(True):
+        x = jnp.asarray(on_circle(theta_train))
+        points = jnp.concatenate([jnp.asarray(on_circle(theta)), x])  # one compilation of the kernel serves all
+        y = np.stack([values(target, theta_train) for target in config.targets])
+        start = jax.vmap(partial(dense.init, network=network))(jax.random.split(stream.key(quantum), QUANTUM)[:n])
+        descend, look = _compiled(network)
+        ntk, f = map(np.asarray, look(start, points))
+        eta, loss = step_sizes(ntk[:, m:, m:], config.eta), losses(f[:, None, m:], y)
+        params, diverged = descend(start, config.steps, x, jnp.asarray(y), eta, 2 * DIVERGENCE * loss)
+        seen = [look(jax.tree.map(lambda leaf, t=t: leaf[:, t], params), points) for t in range(len(y))]
+        ntk_trained, f_trained = (np.stack(part, axis=1) for part in zip(*seen, strict=True))
+    end = losses(f_trained[:, :, m:], y)
+    gone = np.asarray(diverged) | ~(end <= DIVERGENCE * loss)
+    found = {
+        "ntk_start": ntk[:, :m, :m],
+        "ntk_trained": ntk_trained[:, :, :m, :m],
+        "f_trained": f_trained[:, :, :m],
+        "loss_start": loss,
+        "loss_end": end,
+        "eta_used": eta,
+    }
+    for name in ("ntk_trained", "f_trained", "loss_end"):
+        found[name][gone] = np.nan
+    return {name: (DIMS[name], array) for name, array in found.items()}
+
+
+DIMS = {
+    "ntk_start": ("seed", "probe", "probe_"),
+    "ntk_trained": ("seed", "target", "probe", "probe_"),
+    "f_trained": ("seed", "target", "probe"),
+    "loss_start": ("seed", "target"),
+    "loss_end": ("seed", "target"),
+    "eta_used": ("seed",),
+}
+
+
+def step_sizes(ntk: np.ndarray, eta: float) -> np.ndarray:
+    """eta times 2/lambda_max(K_0) of each network; 0 of a dead one."""
+    largest = np.linalg.eigvalsh(ntk)[:, -1]
+    return np.divide(2.0 * eta, largest, out=np.zeros(len(ntk)), where=largest > 0)
+
+
+def losses(f: Float[np.ndarray, "seed #target train"], y: Float[np.ndarray, "target train"]) -> np.ndarray:
+    """(1/2) sum (f - y)^2 over the train points, (seed, target)."""
+    return 0.5 * np.sum((f - y) ** 2, axis=-1)
+
+
+@lru_cache(maxsize=16)
+def _compiled(network: Network):
+    """(descend, look): descend vmapped over seed and target, look over networks."""
+
+    def descend(start, steps, x, y, eta, limit):
+        state = descent.State(start, jnp.zeros((), int), jnp.full((), -1), jnp.zeros((), bool))
+        end = descent.descend(state, steps, x, y, eta, limit, network)
+        return end.params, end.diverged >= 0
+
+    by_target = jax.vmap(descend, in_axes=(None, None, None, 0, None, 0))
+    by_seed = jax.vmap(by_target, in_axes=(0, None, None, None, 0, 0))
+    look = jax.vmap(partial(dense.ntk_and_output, network=network), in_axes=(0, None))
+    return jax.jit(by_seed), jax.jit(look)

@@ -1,0 +1,153 @@
+"""Figures of membership: norms against the number of points, and what becomes of them as the biases go to zero."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.lines import Line2D
+
+from ntkpipe.figures import style
+from ntkpipe.figures.style import Data
+from ntkpipe.networks import SETTINGS
+
+SAID = {
+    "smooth": r"smooth: $\cos\theta+\cos 2\theta$",
+    "odd": r"odd: $\cos 3\theta$",
+    "step": "step: 1 on an arc, -1 elsewhere",
+}
+COLOURS = {"start": "#0072B2", "trained": "#D55E00"}
+NAMES = {"start": "$K_0$", "trained": "$K_t$, trained on the target"}
+MOST = 4
+"""Cells shown at once."""
+
+
+def cells_of(dataset: xr.Dataset) -> pd.DataFrame:
+    """One row a cell of equal hidden widths, with its place as ``cell``, of the setting that most cells share.
+
+    Cells then differ in depth, width and biases alone.
+
+    Raises
+    ------
+    NothingToDraw: there is none.
+    """
+    frame = dataset.drop_dims([dim for dim in dataset.dims if dim != "cell"]).to_dataframe().reset_index(drop=True)
+    frame = frame.assign(cell=np.arange(len(frame)))
+    frame = frame[(frame.width > 0) & (frame.depth > 0)]
+    if frame.empty:
+        raise style.NothingToDraw("it shows networks with hidden layers of one width; this study has none")
+    groups = frame.groupby([name for name in SETTINGS if name not in ("bias_init", "sigma_b")], sort=False)
+    return groups.get_group(groups.size().idxmax())
+
+
+def few(frame: pd.DataFrame) -> pd.DataFrame:
+    """Up to ``MOST`` of the widest cells: those of each depth with the weakest and the strongest biases."""
+    widest = frame[frame.width == frame.width.max()]
+    widest = widest.assign(strength=np.where(widest.bias_init == "none", 0.0, widest.sigma_b))
+    widest = widest.sort_values(["depth", "strength"], kind="stable")
+    ends = widest.groupby("depth").nth([0, -1])
+    return ends.iloc[np.unique(np.linspace(0, len(ends) - 1, min(MOST, len(ends))).round().astype(int))]
+
+
+def biases(row: pd.Series) -> str:
+    """The biases of a cell in words."""
+    scale = rf"$\sigma_b$ = {row.sigma_b:g}"
+    return {"none": "no biases", "zero": scale, "normal": f"random biases, {scale}"}[row.bias_init]
+
+
+def norm_growth(data: Data):
+    """Norm against N for each target (columns) and up to four cells (rows): K_0, K_t and the limit kernel."""
+    dataset = data["membership"].isel(diag_reg=0)
+    rows, names, sizes = few(cells_of(dataset)), list(dataset.target.values), dataset.points.values
+    figure, axes = plt.subplots(
+        len(rows), len(names), figsize=(1.2 + 3.0 * len(names), 0.9 + 2.3 * len(rows)), squeeze=False, sharex=True
+    )
+    for line, (_, row) in zip(axes, rows.iterrows(), strict=True):
+        for axis, name in zip(line, names, strict=True):
+            axis.set_xscale("log", base=2)
+            axis.set_yscale("log")
+            _norms(axis, dataset.isel(cell=row.cell).sel(target=name))
+            axis.set_xticks(sizes, [str(n) for n in sizes])
+            style.readable_log(axis.yaxis)
+        line[0].set_ylabel(f"depth {row.depth}, width {row.width}\n{biases(row)}\n" + r"$y^T K_N^{-1} y$")
+    for axis, name in zip(axes[0], names, strict=True):
+        axis.set_title(SAID[name], fontsize=9)
+    for axis in axes[-1]:
+        axis.set_xlabel("number of points N")
+    handles = [Line2D([], [], color=COLOURS[k], marker="o", label=NAMES[k]) for k in COLOURS]
+    handles.append(Line2D([], [], label="infinite width", **style.LIMIT))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8)
+    return figure
+
+
+def _norms(axis, part: xr.Dataset) -> None:
+    """Norms of one cell and target; in words where K_N is singular on it."""
+    sizes, notes = part.points.values, []
+    axis.plot(sizes, part["norm_limit"].values, **style.LIMIT)
+    if part["singular_limit"].values.any():
+        notes.append(f"limit: singular from N = {sizes[part['singular_limit'].values.argmax()]} on")
+    for k, kernel in enumerate(COLOURS):
+        here = part.sel(kernel=kernel)
+        middle, low, high = (here[f"norm_{end}"].values for end in ("mean", "low", "high"))
+        gone = here["singular"].values.sum(axis=0)
+        axis.errorbar(sizes * 1.03 ** (2 * k - 1), middle, _bars(middle, low, high), color=COLOURS[kernel], marker="o",
+                      markersize=4, linewidth=1.1)  # fmt: skip
+        if gone.any():
+            first = int(np.argmax(gone > 0))
+            later = f", {gone[-1]} at {sizes[-1]}" if gone[-1] != gone[first] else " on"
+            name, runs = NAMES[kernel].split(",")[0], len(here.seed)
+            notes.append(f"{name}: singular in {gone[first]} of {runs} from N = {sizes[first]}{later}")
+    axis.text(0.03, 0.97, "\n".join(notes), transform=axis.transAxes, va="top", fontsize=6.2)
+    low, high = axis.get_ylim()
+    axis.set_ylim(low, high * (high / low) ** (0.12 * len(notes)))
+
+
+def _bars(middle: np.ndarray, low: np.ndarray, high: np.ndarray) -> list[np.ndarray]:
+    """Lengths of error bars; none where the interval is not known."""
+    return [np.nan_to_num(middle - low), np.nan_to_num(high - middle)]
+
+
+def membership_sigma_b(data: Data):
+    """Norm on the finest points against sigma_b, for each target; biases that start at zero, and none."""
+    dataset = data["membership"].isel(diag_reg=0, points=-1)
+    frame = cells_of(dataset)
+    frame = frame[(frame.width == frame.width.max()) & (frame.bias_init != "normal")]
+    scales = sorted(set(frame.sigma_b[frame.bias_init == "zero"]))
+    if len(scales) < 2:
+        raise style.NothingToDraw("it shows norms against sigma_b; this study has fewer than two of biases from zero")
+    none = scales[0] ** 2 / scales[1]
+    frame = frame.assign(at=np.where(frame.bias_init == "none", none, frame.sigma_b)).sort_values("at")
+    names, depths = list(dataset.target.values), sorted(set(frame.depth))
+    colours = style.palette(depths)
+    figure, axes = plt.subplots(1, len(names), figsize=(1.2 + 3.1 * len(names), 3.6), squeeze=False)
+    for axis, name in zip(axes[0], names, strict=True):
+        notes = []
+        for depth, rows in frame.groupby("depth"):
+            part = dataset.isel(cell=rows.cell.to_numpy()).sel(target=name)
+            for k, (kernel, filled) in enumerate((("start", True), ("trained", False))):
+                here = part.sel(kernel=kernel)
+                middle, low, high = (here[f"norm_{end}"].values for end in ("mean", "low", "high"))
+                axis.errorbar(rows["at"] * 1.04 ** (2 * k - 1), middle, _bars(middle, low, high), color=colours[depth],
+                              marker="o", markersize=5, linewidth=1, linestyle="-" if filled else ":",
+                              markerfacecolor=colours[depth] if filled else "white")  # fmt: skip
+            axis.plot(rows["at"], part["norm_limit"].values, color=colours[depth], linestyle="--", linewidth=1.3)
+            singular = part["singular_limit"].values.astype(bool)
+            notes += [f"depth {depth}, {biases(row)}: singular" for _, row in rows[singular].iterrows()]
+        axis.set(xscale="log", yscale="log", xlabel=r"$\sigma_b$")
+        axis.set_title(SAID[name], fontsize=9)
+        ticks = sorted(set(frame["at"]))
+        axis.set_xticks(ticks, ["none" if (t == none and none not in scales) else f"{t:g}" for t in ticks])
+        axis.minorticks_off()
+        style.readable_log(axis.yaxis)
+        axis.text(0.97, 0.97, "\n".join(notes), transform=axis.transAxes, va="top", ha="right", fontsize=6.5)
+    axes[0][0].set_ylabel(rf"$y^T K_N^{{-1}} y$, N = {int(dataset.points)}")
+    handles = [Line2D([], [], color=c, linewidth=3, label=f"depth {d}") for d, c in colours.items()]
+    handles += [Line2D([], [], color="0.3", marker="o", label="$K_0$"),
+                Line2D([], [], color="0.3", marker="o", markerfacecolor="white", linestyle=":", label="$K_t$"),
+                Line2D([], [], color="0.3", linestyle="--", label="infinite width")]  # fmt: skip
+    figure.legend(handles=handles, loc="outside lower center", ncols=6, fontsize=8)
+    return figure
+
+
+FIGURES = {"norm_growth": norm_growth, "membership_sigma_b": membership_sigma_b}

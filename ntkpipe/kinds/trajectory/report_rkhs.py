@@ -1,0 +1,55 @@
+"""What the report says of the spaces H_t: every number is one of the table ``rkhs`` (a row a cell)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from ntkpipe.config.train import RegimesConfig
+from ntkpipe.kinds.trajectory.report_answers import step
+
+
+def rkhs_said(cells: pd.DataFrame, config: RegimesConfig) -> list[str]:
+    """Does the space grow, does the target become cheaper, how do spectra change, and who generalizes better?
+
+    ``cells``: rows of the table ``rkhs``, in which some run finished; the step size that most of them share is said.
+    """
+    known = cells[np.isfinite(cells.inclusion) & (cells.width > 0) & (cells.depth > 0)]
+    if known.empty:
+        return []
+    known = known[known.eta == known.eta.mode().iloc[0]].sort_values(["beta", "width"])
+    ridge = config.diag_reg[len(config.diag_reg) // 2]
+    head = f"At {step(known.eta.iloc[0], known.eta_unit.iloc[0])} and the ridge {ridge:g} tr K/N"
+    ends = known.iloc[[0, -1]] if len(known) > 1 else known
+    found = [
+        f"{head} the space grows, K_T <= c (K_0 + lambda) on the train points, with c = {_at(ends, 'inclusion')}; the "
+        f"norm of the labels in H_T is {_at(ends, 'target_norm_change')} of that in H_0 "
+        f"({_sides(known, 'target_norm_change')})."
+    ]
+    found.append(
+        f"{head} the eigenvalues decay like k^-a with a from {_at(ends, 'decay_start')} at the start to "
+        f"{_at(ends, 'decay_end')} at the end; the effective rank is {_at(ends, 'rank_change')} of its first value "
+        f"({_sides(known, 'rank_change')})."
+    )
+    found.append(
+        f"{head} the eval error of the interpolant is, over that of the network at the end, "
+        f"{_at(ends, 'kernel_error_start')} with K_0 ({_sides(known, 'kernel_error_start')}) and "
+        f"{_at(ends, 'kernel_error_end')} with K_T ({_sides(known, 'kernel_error_end')})."
+    )
+    return found
+
+
+def _at(rows: pd.DataFrame, name: str) -> str:
+    """A quantity with its interval at the smallest and the largest beta."""
+    return " and ".join(f"{_interval(row, name)} at beta {row['beta']:.3g}" for _, row in rows.iterrows())
+
+
+def _interval(row: pd.Series, name: str) -> str:
+    value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
+    return f"{value:.3g}" + ("" if np.isnan(low) else f" [{low:.3g}, {high:.3g}]")
+
+
+def _sides(rows: pd.DataFrame, name: str) -> str:
+    """How many cells lie below and above 1 with their whole interval."""
+    below, above = int((rows[f"{name}_high"] < 1).sum()), int((rows[f"{name}_low"] > 1).sum())
+    return f"below 1 in {below} and above in {above} of {len(rows)} cells, by whole intervals"

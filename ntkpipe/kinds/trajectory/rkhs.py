@@ -1,0 +1,167 @@
+"""The ``rkhs`` dataset (norms and spaces of every run) and ``norms`` (one row a cell, time and quantity)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from ntkpipe import labels
+from ntkpipe.analysis import drift, rkhs, trajectory
+from ntkpipe.analysis.intervals import Estimate
+from ntkpipe.config.train import RegimesConfig
+from ntkpipe.labels import cell_coords, variable_attrs
+from ntkpipe.networks import SETTINGS
+from ntkpipe.plan import Study
+
+POSITIVE = (
+    "target_norm", "target_norm_free", "interpolant_norm", "learned_norm_initial", "learned_norm", "pencil_largest",
+    "pencil_smallest", "distance_network", "distance_moved", "decay_exponent", "effective_rank", "participation_ratio",
+    "effective_dimension", "condition", "interpolant_mse", "network_mse",
+)  # fmt: skip
+"""Quantities whose mean over runs is geometric; ``log_det_ratio`` is a logarithm, its mean arithmetic."""
+RELATIVE = ("target_norm", "interpolant_norm", "decay_exponent", "effective_rank", "effective_dimension")
+"""Quantities whose ratio to their first value is given too, run by run (the seeds' own spread drops out)."""
+QUANTITIES = (*POSITIVE, "log_det_ratio")
+ENDS = {
+    "target_norm_change": "|y|^2 in H_T over that in H_0",
+    "inclusion": "smallest c with K_T <= c (K_0 + lambda)",
+    "inclusion_back": "largest c with c (K_0 + lambda) <= K_T",
+    "decay_start": "decay exponent of the eigenvalues of K_0",
+    "decay_end": "decay exponent of the eigenvalues of K_T",
+    "rank_change": "effective rank of K_T over that of K_0",
+    "network_error": "eval error of the network at the end",
+    "kernel_error_start": "eval error of the interpolant of K_0 over that of the network",
+    "kernel_error_end": "eval error of the interpolant of K_T over that of the network",
+}
+"""Summary of a cell: geometric means over runs, at the middle ridge; with ``_low`` and ``_high``."""
+
+
+def of_cell(study: Study, runs: Any) -> dict[str, np.ndarray]:
+    """What ``rkhs`` holds of a cell: name -> array without the dim cell; ``runs`` as :class:`analyse.Runs`."""
+    diag_reg = np.array((study.config.regimes or RegimesConfig()).diag_reg, dtype=float)
+    run, eigen = runs.arrays, runs.eigen
+    names = ("ntk_train", "ntk_eval_train", "f_train", "f_eval", "y_train", "y_eval")
+    rank = drift.leading_rank(eigen.values[:, 0], trajectory.RANK)
+    half = (2, max(3, eigen.values.shape[-1] // 2))  # beyond, a spectrum on N points is not the kernel's
+    found = rkhs.paths(*(run[name] for name in names), diag_reg, rank=rank, decay_range=half, eigen=eigen)
+    angles = found.pop("principal_angle")
+    found["principal_angle"] = angles[..., -1]
+    found["eigenspace_rank"] = np.array(rank)
+    found["eigenvalues"] = eigen.values
+    found["network_mse"] = np.mean((run["f_eval"] - run["y_eval"]) ** 2, axis=-1)
+    done, confidence = np.isfinite(run["loss"][:, -1]), study.config.tolerances.confidence
+    for name, values in _ends(found, len(diag_reg) // 2).items():
+        estimate = trajectory.geometric_mean(values[done], confidence)
+        found |= dict(zip((name, f"{name}_low", f"{name}_high"), map(np.array, estimate), strict=True))
+    return found
+
+
+def _ends(found: dict[str, np.ndarray], reg: int) -> dict[str, np.ndarray]:
+    """:data:`ENDS` of each run."""
+    first, last = ({name: values[:, k] for name, values in found.items() if values.ndim > 1} for k in (0, -1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {
+            "target_norm_change": last["target_norm"][:, reg] / first["target_norm"][:, reg],
+            "inclusion": last["pencil_largest"][:, reg],
+            "inclusion_back": last["pencil_smallest"][:, reg],
+            "decay_start": first["decay_exponent"],
+            "decay_end": last["decay_exponent"],
+            "rank_change": last["effective_rank"] / first["effective_rank"],
+            "network_error": last["network_mse"],
+            "kernel_error_start": first["interpolant_mse"][:, 0, reg] / last["network_mse"],
+            "kernel_error_end": last["interpolant_mse"][:, 0, reg] / last["network_mse"],
+        }
+
+
+def dataset(study: Study, data: xr.Dataset, found: list[dict[str, np.ndarray]]) -> xr.Dataset:
+    """The ``rkhs`` dataset: every run at every snapshot."""
+    path = ("cell", "seed", "snapshot")
+    meaning = rkhs.PATHS | {
+        "principal_angle": (path, "largest angle of the leading eigenspaces of K_t and K_0 (rad)", rkhs.SECTION),
+        "eigenspace_rank": (("cell",), "dimension of that eigenspace: up to the widest gap of K_0", rkhs.SECTION),
+        "eigenvalues": ((*path, "mode"), "eigenvalues of K_t, descending", rkhs.SECTION),
+        "network_mse": (path, "eval error of the network", rkhs.SECTION),
+    }  # fmt: skip
+    for name, said in ENDS.items():
+        for end, words in (("", ""), ("_low", "lower end of the interval of "), ("_high", "upper end of it: ")):
+            meaning[f"{name}{end}"] = ("cell",), f"{words}{said} (geometric mean over runs)", rkhs.SECTION
+    variables: dict[str, Any] = {
+        name: (meaning[name][0], np.stack([cell[name] for cell in found]), variable_attrs(*meaning[name][1:]))
+        for name in found[0]
+    }
+    for name in ("time", "loss"):
+        variables[name] = data[name].variable.load()
+    coords = cell_coords(list(study.cells)) | {
+        "step": ("snapshot", data["step"].values),
+        "start": ("start", np.array(rkhs.STARTS, dtype=object)),
+        "diag_reg": ("diag_reg", np.array((study.config.regimes or RegimesConfig()).diag_reg, dtype=float)),
+    }
+    return labels.dataset(study, variables, coords)
+
+
+def norms(study: Study, spaces: xr.Dataset) -> xr.Dataset:
+    """The ``norms`` dataset: means over the runs that did not diverge, with intervals, at four times; a row each.
+
+    Geometric means with Student's interval of the logarithm; quantity ``x / start``: of the ratio to the run's own
+    first value. Rows with fewer than two known values have no interval; n_runs says how many are in the mean.
+    """
+    confidence, step = study.config.tolerances.confidence, spaces["step"].values
+    rows: list[dict[str, Any]] = []
+    for i, cell in enumerate(study.cells):
+        part = spaces.isel(cell=i).load()
+        done = np.isfinite(part["loss"].values[:, -1])
+        time = np.median(part["time"].values, axis=0)
+        for name in QUANTITIES:
+            for diag_reg, start, values in _columns(part, name):
+                head = cell.coords | {"quantity": name if not start else f"{name} ({start})", "diag_reg": diag_reg}
+                pairs = [(head, values[done])]
+                if name in RELATIVE:
+                    with np.errstate(divide="ignore", invalid="ignore"):
+                        ratio = values[done] / values[done, :1]
+                    pairs.append((head | {"quantity": f"{head['quantity']} / start"}, ratio))
+                for labelled, of_runs in pairs:
+                    for k in shown(len(step)):
+                        estimate, count = _mean(of_runs[:, k], name in POSITIVE, confidence)
+                        where = {"step": int(step[k]), "time": float(time[k])}
+                        rows.append(labelled | where | estimate._asdict() | {"n_runs": count})
+    frame = pd.DataFrame(rows).rename(columns={"value": "estimate"})
+    meaning = {
+        "time": "flow time, median over runs",
+        "estimate": "mean over runs, geometric but for log_det_ratio",
+        "low": "lower end of its interval",
+        "high": "upper end of its interval",
+        "n_runs": "runs in the mean",
+    }
+    keys = [*SETTINGS, "training", "loss_kind", "width", "widths", "depth", "beta", "eta", "eta_unit"]
+    keys = [name for name in keys if name in frame]
+    frame = frame[[*keys, "step", "quantity", "diag_reg", *meaning]]
+    return labels.fits(study, frame, meaning, {name: rkhs.PATHS.get(name, ("", name))[1] for name in QUANTITIES})
+
+
+def shown(snapshots: int) -> list[int]:
+    """Up to four snapshots of a table: the first, two between, the last."""
+    return sorted({round(k) for k in np.linspace(0, snapshots - 1, 4)})
+
+
+def _columns(part: xr.Dataset, name: str) -> list[tuple[float, str, np.ndarray]]:
+    """(diag_reg, start, values by seed and snapshot) of a quantity; NaN and '' where it has no such dim."""
+    variable = part[name]
+    regs = variable["diag_reg"].values if "diag_reg" in variable.dims else [None]
+    starts = variable["start"].values if "start" in variable.dims else [None]
+    found = []
+    for r, reg in enumerate(regs):
+        for s, start in enumerate(starts):
+            at = ({} if reg is None else {"diag_reg": r}) | ({} if start is None else {"start": s})
+            found.append((np.nan if reg is None else float(reg), start or "", variable.isel(at).values))
+    return found
+
+
+def _mean(values: np.ndarray, positive: bool, confidence: float) -> tuple[Estimate, int]:
+    if positive:
+        return trajectory.geometric_mean(values, confidence), int(np.sum(np.isfinite(values) & (values > 0)))
+    known = np.isfinite(values)
+    logs = trajectory.geometric_mean(np.exp(values[known]), confidence)  # the mean of a logarithm
+    return Estimate(*np.log(logs)), int(known.sum())
