@@ -96,30 +96,33 @@ def step() -> None:
 
 
 def seeds() -> None:
-    """Eight small networks at once against one at a time: calls of one step, long calls, and runs with snapshots."""
-    n, network = 64, Network(2, (16, 16))
-    x, y = normal(0, n, 2), normal(1, n)
-    start = jax.vmap(partial(dense.init, network=network))(jax.random.split(jax.random.key(2), 8))
-    eight = descent.State(start, jnp.zeros(8, int), jnp.full(8, -1), jnp.zeros(8, bool))
-    each = [jax.tree.map(lambda leaf, i=i: leaf[i], eight) for i in range(8)]
-    advance = partial(descent.descend, network=network)
-    alone, together = jax.jit(advance), jax.jit(jax.vmap(advance, in_axes=(0, None, None, None, None, None)))
-    rest = x, y, jnp.asarray(1e-3), jnp.asarray(1e9)
-    for steps, target in ((1, ">= 5"), (1000, "-")):
-        calls = jnp.asarray(steps)
-        slow, fast, r = ratio(
-            clock(lambda s=calls: [alone(state, s, *rest) for state in each], 8 * steps),
-            clock(lambda s=calls: together(eight, s, *rest), 8 * steps),
-        )
-        what = f"8 seeds one by one / vmapped, 2 x 16, 64 points, calls of {steps}"
-        line(what, f"{slow * 1e6:.1f} us / {fast * 1e6:.1f} us = {r:.1f}", target)
-    rate = 6 * n * network.n_parameters / slow
-    line("  one seed in long calls", f"{rate / 1e9:.0f} GFLOP/s", "-")
+    """Small networks at once against one at a time: calls of one step, long calls, and runs with snapshots."""
+    network = Network(2, (16, 16))
+    together(Network(2, (8,)), 16, 32, 1, ">= 5")
+    together(network, 64, 8, 1, ">= 5")
+    together(network, 64, 32, 1, ">= 5")
+    together(network, 64, 8, 1000, "-")
     train = TrainConfig(steps=100)
     slow, fast, r = ratio(
-        clock(lambda: [run(network, n, train, 1) for _ in range(8)]), clock(lambda: run(network, n, train, 8))
+        clock(lambda: [run(network, 64, train, 1) for _ in range(8)]), clock(lambda: run(network, 64, train, 8))
     )
-    line("  the same as runs of 100 steps with 16 snapshots", f"{slow:.2f} s / {fast:.2f} s = {r:.1f}", "-")
+    line("  8 as runs of 100 steps with 16 snapshots", f"{slow:.2f} s / {fast:.2f} s = {r:.1f}", "-")
+
+
+def together(network: Network, n: int, count: int, steps: int, target: str) -> None:
+    """``count`` networks on n points, one by one and vmapped, in calls of ``steps`` steps."""
+    rest = normal(0, n, 2), normal(1, n), jnp.asarray(1e-3), jnp.asarray(1e9)
+    advance, calls = partial(descent.descend, network=network), jnp.asarray(steps)
+    alone, vmapped = jax.jit(advance), jax.jit(jax.vmap(advance, in_axes=(0, None, None, None, None, None)))
+    start = jax.vmap(partial(dense.init, network=network))(jax.random.split(jax.random.key(2), count))
+    many = descent.State(start, jnp.zeros(count, int), jnp.full(count, -1), jnp.zeros(count, bool))
+    each = [jax.tree.map(lambda leaf, i=i: leaf[i], many) for i in range(count)]
+    slow, fast, r = ratio(
+        clock(lambda: [alone(state, calls, *rest) for state in each], count * steps),
+        clock(lambda: vmapped(many, calls, *rest), count * steps),
+    )
+    what = f"{count} seeds one by one / vmapped, {network.depth} x {network.widths[0]}, {n} points, calls of {steps}"
+    line(what, f"{slow * 1e6:.1f} us / {fast * 1e6:.1f} us = {r:.1f}", target)
 
 
 def run(network: Network, n: int, train: TrainConfig, count: int) -> None:

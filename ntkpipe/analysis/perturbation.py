@@ -120,8 +120,13 @@ def tightness(
     frozen: Float[np.ndarray, "*batch snapshot n"],
     limit: Float[np.ndarray, "*batch snapshot"],
 ) -> Float[np.ndarray, "*batch snapshot"]:
-    """|r(t) - r_0(t)|/bound, at most 1 up to quadrature where the bound holds; NaN where it is 0 (at the start)."""
-    return np.linalg.norm(residual - frozen, axis=-1) / np.where(limit == 0, np.nan, limit)
+    """|r(t) - r_0(t)|/bound, at most 1 up to quadrature where the bound holds.
+
+    NaN where the bound is 0 (at the start), and where r_0 has grown beyond float64 (descent beyond the critical step).
+    """
+    with np.errstate(over="ignore"):
+        error = np.linalg.norm(residual - frozen, axis=-1)
+    return np.where(np.isfinite(error), error, np.nan) / np.where(limit == 0, np.nan, limit)
 
 
 def size(

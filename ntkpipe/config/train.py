@@ -79,7 +79,7 @@ class RegimesConfig(Model):
     """strong feature learning from here on: the kernel is no perturbation of K_0 any more"""
     loss: Annotated[float, Field(strict=True, gt=0, lt=1)] = 0.1
     """sizes at fixed loss are read where the loss first falls below this share of its first value"""
-    velocity: Positive = 0.02
+    velocity: Positive = 0.05
     """the kernel is frozen once its relative change per e-fold of time stays below this"""
     diag_reg: axis(Positive) = (1e-8, 1e-4, 1e-2)
     """ridges of kernel regression with a frozen kernel, in units of its mean eigenvalue"""

@@ -51,7 +51,9 @@ def section(study: Study) -> dict[str, Any]:
     cells = cells.assign(cell=np.arange(len(cells)), runs=end.shape[1], finished=end.sum(axis=1))
     config = study.config.regimes or RegimesConfig()
     spaces = tables.load(study, "rkhs")
-    of_spaces = [text for _, part in spaces.groupby(list(HEAD), sort=False) for text in rkhs_said(part, config)]
+    of_spaces = [
+        text for _, part in spaces.groupby(list(HEAD), sort=False) for text in rkhs_said(part, config, varying(spaces))
+    ]
     return {
         "methods": STUDY_METHODS,
         "question": "How far does the kernel move in training, does that depend on beta alone, and when is the frozen "

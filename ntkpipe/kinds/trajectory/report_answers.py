@@ -12,6 +12,8 @@ from ntkpipe.kinds.trajectory.scaling import GROUP
 HEAD = (*GROUP, "eta_unit")
 SAID = ("drift", "error of the frozen kernel")
 """Sizes whose exponents are said; all stand in the table."""
+FEWEST = 3
+"""Cells of a setting below which it is only compared, not described on its own."""
 SERIES_DIVERGED = 1e3
 """A geometric mean of the order-0 error beyond this: the frozen kernel's own steps do not converge (load above 1)."""
 
@@ -22,17 +24,40 @@ def answers(cells: pd.DataFrame, fits: pd.DataFrame, paths: xr.Dataset, config: 
     cells = cells[(cells.width > 0) & (cells.depth > 0)]
     for key, part in cells.groupby(list(HEAD), sort=False):
         of_setting = fits[(fits[list(HEAD)] == list(key)).all(axis=1)]
-        beyond = set(part.eta[part.order_0_end > SERIES_DIVERGED])
-        inside, fitted = part[~part.eta.isin(beyond)], of_setting[~of_setting.eta.isin(beyond)]
+        converging = set(part.eta[part.order_0_end <= SERIES_DIVERGED])
+        inside, fitted = part[part.eta.isin(converging)], of_setting[of_setting.eta.isin(converging)]
+        name = ", ".join(str(part[c].iloc[0]) for c in GROUP if cells[c].nunique() > 1)
+        if len(part) < FEWEST:
+            continue
         said = []
         for quantity in SAID:
             said += scaling_said(fitted[fitted.quantity == quantity])
         said += [*thresholds_said(inside, fitted, config), *stability_said(part, of_setting)]
         said += [*predictors_said(fitted), *orders_said(part, fitted), *freeze_said(inside, paths, config)]
         said += [*regression_said(inside, paths), *hierarchy_said(inside, paths)]
-        name = ", ".join(str(part[c].iloc[0]) for c in GROUP if cells[c].nunique() > 1)
         found += [f"({name}) {text}" for text in said] if name else said
+    return found + methods_said(cells)
+
+
+def methods_said(cells: pd.DataFrame) -> list[str]:
+    """Drift at the end by another method over that by gradient descent, of the same networks."""
+    keys = [*(name for name in HEAD if name != "training"), "eta", "width", "depth"]
+    found = []
+    for name, part in cells[cells.training != "gd"].groupby("training"):
+        both = part.merge(cells[cells.training == "gd"], on=keys, suffixes=("", "_gd"))
+        said = [
+            f"{_interval(row, 'drift_end')} against {_interval(row, 'drift_end', '_gd')} (width {row.width}, depth "
+            f"{row.depth})"
+            for row in both.sort_values("beta").itertuples()
+        ]
+        if said:
+            found.append(f"The same networks by {name} and by gradient descent, drift at the end: {'; '.join(said)}.")
     return found
+
+
+def _interval(row, name: str, suffix: str = "") -> str:
+    value, low, high = (getattr(row, f"{name}{end}{suffix}") for end in ("", "_low", "_high"))
+    return f"{value:.3g}" + ("" if np.isnan(low) else f" [{low:.3g}, {high:.3g}]")
 
 
 def step(eta: float, unit: str) -> str:
@@ -167,8 +192,9 @@ def stability_said(cells: pd.DataFrame, fits: pd.DataFrame) -> list[str]:
 
 def predictors_said(fits: pd.DataFrame) -> list[str]:
     """Rank correlations of beta and of the forcing with what order 1 leaves of the error, and which is larger."""
+    where = {"end": "over runs at their end", "run": "over runs and snapshots together"}
     found = []
-    for eta, part in fits[fits.method == "rank_correlation"].groupby("eta"):
+    for (eta, at), part in fits[fits.method == "rank_correlation"].groupby(["eta", "at"], sort=False):
         row = {r.quantity: r for r in part.itertuples()}
         more = row["difference"]
         if np.isnan(more.low):
@@ -180,8 +206,8 @@ def predictors_said(fits: pd.DataFrame) -> list[str]:
         else:
             verdict = "which predicts better is open"
         found.append(
-            f"At {step(eta, part.eta_unit.iloc[0])} the rank correlation over runs with |r - r_1|/|r - r_0|, what "
-            f"order 1 leaves of the error, is {bracket(row['forcing'])} for the forcing and {bracket(row['beta'])} for "
+            f"At {step(eta, part.eta_unit.iloc[0])} the rank correlation with |r - r_1|/|r - r_0|, what order 1 leaves "
+            f"of the error, {where[at]}, is {bracket(row['forcing'])} for the forcing and {bracket(row['beta'])} for "
             f"beta, larger by {bracket(more)}: {verdict}."
         )
     return found
@@ -202,12 +228,12 @@ def orders_said(cells: pd.DataFrame, fits: pd.DataFrame) -> list[str]:
                 f"At {step(eta, unit)} an order ends nearer to the residual than the order below it in "
                 f"{'; '.join(said)}."
             )
-    lost = cells[cells.order_0_end > SERIES_DIVERGED]
+    lost = cells[(cells.finished > 0) & ~(cells.order_0_end <= SERIES_DIVERGED)]
     if len(lost):
         steps = ", ".join(f"{eta:g}" for eta in sorted(set(lost.eta)))
         found.append(
-            f"In {len(lost)} cells (eta = {steps}) descent with the frozen kernel diverges while the networks do not: "
-            "no order predicts them, and these sentences leave them out."
+            f"In {len(lost)} cells in which runs finish (eta = {steps}) descent with the frozen kernel diverges all "
+            "the same: no order predicts them, and these sentences leave them out."
         )
     return found
 

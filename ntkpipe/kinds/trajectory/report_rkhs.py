@@ -6,20 +6,23 @@ import numpy as np
 import pandas as pd
 
 from ntkpipe.config.train import RegimesConfig
-from ntkpipe.kinds.trajectory.report_answers import step
+from ntkpipe.kinds.trajectory.report_answers import FEWEST, step
 
 
-def rkhs_said(cells: pd.DataFrame, config: RegimesConfig) -> list[str]:
+def rkhs_said(cells: pd.DataFrame, config: RegimesConfig, varying: list[str]) -> list[str]:
     """Does the space grow, does the target become cheaper, how do spectra change, and who generalizes better?
 
-    ``cells``: rows of the table ``rkhs``, in which some run finished; the step size that most of them share is said.
+    ``cells``: rows of the table ``rkhs`` of one setting; the step size that most of them share is said. ``varying``:
+    settings that differ in the study, so that each sentence says which it is of.
     """
     known = cells[np.isfinite(cells.inclusion) & (cells.width > 0) & (cells.depth > 0)]
-    if known.empty:
+    if len(known) < FEWEST:
         return []
     known = known[known.eta == known.eta.mode().iloc[0]].sort_values(["beta", "width"])
     ridge = config.diag_reg[len(config.diag_reg) // 2]
-    head = f"At {step(known.eta.iloc[0], known.eta_unit.iloc[0])} and the ridge {ridge:g} tr K/N"
+    name = ", ".join(str(known[column].iloc[0]) for column in varying)
+    at = f"At {step(known.eta.iloc[0], known.eta_unit.iloc[0])} and the ridge {ridge:g} tr K/N"
+    head = f"({name}) {at}" if name else at
     ends = known.iloc[[0, -1]] if len(known) > 1 else known
     found = [
         f"{head} the space grows, K_T <= c (K_0 + lambda) on the train points, with c = {_at(ends, 'inclusion')}; the "

@@ -75,10 +75,11 @@ Rows = list[dict[str, Any]]
 
 
 def runs(study: Study, data: xr.Dataset, perturbation: xr.Dataset) -> pd.DataFrame:
-    """One row a run (cell and seed): its sizes at the end, at fixed loss and at a fixed flow time; its drift at steps.
+    """One row a run (cell and seed): its sizes at the end, at fixed loss and at a fixed flow time, some at every step.
 
-    Columns are named ``{size}_{clock}`` and ``drift_step {step}``. The fixed flow time is the longest that all runs of
-    one step size reach. ``diverged``: its loss did; ``dead``: its kernel at the end is 0.
+    Columns are named ``{size}_{clock}`` and ``{size}_step {step}`` (drift, forcing, and ``left``, what order 1 leaves
+    of the error of order 0). The fixed flow time is the longest that all runs of one step size reach. ``diverged``: its
+    loss did; ``dead``: its kernel at the end is 0.
     """
     share = (study.config.regimes or RegimesConfig()).loss
     sizes = [name for name in SIZES if name in perturbation]
@@ -101,6 +102,9 @@ def runs(study: Study, data: xr.Dataset, perturbation: xr.Dataset) -> pd.DataFra
             columns[f"{name}_time"] = trajectory.at_time(time, value, ends[etas == etas[i]].min())
         for k, step in enumerate(perturbation["step"].values[1:], start=1):
             columns[f"drift_step {step}"] = values["drift"][:, k]
+            columns[f"forcing_step {step}"] = values["forcing"][:, k]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                columns[f"left_step {step}"] = values["order_1"][:, k] / values["order_0"][:, k]
         frames.append(pd.DataFrame(cell.coords | columns))
     return pd.concat(frames, ignore_index=True)
 
@@ -223,17 +227,23 @@ def _thresholds(curve: pd.DataFrame, config: RegimesConfig, confidence: float) -
 
 
 def _predictors(curve: pd.DataFrame, confidence: float) -> Rows:
-    """Rank correlations over runs of beta and of the forcing with what order 1 leaves of the error."""
-    known = curve[~curve.diverged & (curve.forcing_end < UNREASONABLE)]
-    gain = (known.order_1_end / known.order_0_end).to_numpy(float)
-    known, gain = known[np.isfinite(gain)], gain[np.isfinite(gain)]
-    cells = known.cell.nunique()
-    if cells < 3:
-        return []
-    beta, forcing = (known[name].to_numpy(float) for name in ("beta", "forcing_end"))
-    found = regimes.predictors(beta, forcing, gain, known.cell.to_numpy(int), confidence)
-    named = zip(("beta", "forcing", "difference"), found, strict=True)
-    return [_row(quantity, "end", "rank_correlation", value, cells, len(known)) for quantity, value in named]
+    """Rank correlations of beta and of the forcing with what order 1 leaves of the error: over runs at their end, and
+    over runs and snapshots together (``run``), where beta stays and the forcing grows; whole cells are resampled."""
+    steps = [name.removeprefix("left_") for name in curve.columns if name.startswith("left_step ")]
+    kept = ["cell", "beta", "diverged"]
+    long = [curve[kept].assign(forcing=curve[f"forcing_{at}"], left=curve[f"left_{at}"]) for at in steps]
+    rows: Rows = []
+    for at, frame in (("end", long[-1]), ("run", pd.concat(long))):
+        size = (frame.forcing > 0) & (frame.forcing < UNREASONABLE)  # 0: one step, no change behind it
+        known = frame[~frame.diverged & size & np.isfinite(frame.left)]
+        cells = known.cell.nunique()
+        if cells < 3:
+            continue
+        columns = (known[name].to_numpy(float) for name in ("beta", "forcing", "left"))
+        found = regimes.predictors(*columns, known.cell.to_numpy(int), confidence)
+        named = zip(("beta", "forcing", "difference"), found, strict=True)
+        rows += [_row(quantity, at, "rank_correlation", value, cells, len(known)) for quantity, value in named]
+    return rows
 
 
 def _improvements(curve: pd.DataFrame, confidence: float) -> Rows:

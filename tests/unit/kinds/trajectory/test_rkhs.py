@@ -55,7 +55,7 @@ def test_the_report_says_the_table(study, data):  # noqa: F811
     from ntkpipe import tables
 
     cells = tables.load(study, "rkhs")
-    said = report_rkhs.rkhs_said(cells, study.config.regimes)
+    said = report_rkhs.rkhs_said(cells, study.config.regimes, [])
     assert len(said) == 3 and "ridge 0.01" in said[0]
     shown = cells[(cells.eta == cells.eta.mode().iloc[0]) & np.isfinite(cells.inclusion)].sort_values(["beta", "width"])
     assert f"{shown.inclusion.iloc[-1]:.3g}" in said[0] and f"{shown.rank_change.iloc[0]:.3g}" in said[1]

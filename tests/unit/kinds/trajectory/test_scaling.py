@@ -37,6 +37,8 @@ def frame(study):
             row = cell.coords | {"cell": i, "seed": seed, "diverged": diverged, "dead": False}
             row["initial_load"] = cell.settings.eta
             row |= {f"drift_step {step}": np.nan if diverged else drift * step / 10 for step in STEPS}
+            row |= {f"forcing_step {k}": np.nan if diverged else drift**2 / 3 * (k / 10) ** 2 for k in STEPS}
+            row |= {f"left_step {k}": np.nan if diverged else drift * k / 10 for k in STEPS}
             row |= {f"{name}_end": np.nan if diverged else value for name, value in sizes.items()}
             row |= {f"{name}_loss": np.nan if diverged else value / 2 for name, value in sizes.items()}
             row |= {f"{name}_time": np.nan if diverged else value / 3 for name, value in sizes.items()}
@@ -169,6 +171,14 @@ def test_forcing_predicts_what_order_1_leaves_of_the_error(study, frame):
     more = pick(fits, 0.25, "difference", "rank_correlation")
     assert more.estimate == pytest.approx(forcing.estimate - beta.estimate, rel=1e-9)
     assert beta.estimate == pytest.approx(expected, rel=1e-9) and beta.low <= beta.estimate <= beta.high
+
+
+def test_along_a_run_the_forcing_predicts_and_beta_stays(study, frame):
+    fits = fits_of(study, frame)
+    forcing, beta, more = (pick(fits, 0.25, q, "rank_correlation", "run") for q in ("forcing", "beta", "difference"))
+    assert forcing.estimate > 0.95 and more.low > 0
+    assert beta.estimate < pick(fits, 0.25, "beta", "rank_correlation").estimate
+    assert forcing.n_runs == 72 * len(STEPS)
 
 
 def test_regimes_of_the_runs(study, frame):
