@@ -90,6 +90,7 @@ def collect(config_path: str, study: str) -> None:
 @click.argument("study")
 def analyse(config_path: str, study: str) -> None:
     """Statistics and fits of STUDY, as its kind has them, from its sums."""
+    _one_thread()
     from ntkpipe import kinds
 
     planned = _study(config_path, study)

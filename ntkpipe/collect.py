@@ -6,23 +6,18 @@ flight whatever the size of the study.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
-import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
 import zarr
 
-from ntkpipe import kinds, labels, shards, store
+from ntkpipe import kinds, labels, parallel, shards, store
 from ntkpipe.drawing import GRAM_BLOCK, LOG_EDGES, N_LARGEST, block_size
 from ntkpipe.errors import DamagedFile
 from ntkpipe.plan import SHARD_BYTES, Cell, Shard, Study
-
-WORKERS = 2
 
 
 def run(study: Study) -> None:
@@ -44,12 +39,7 @@ def run(study: Study) -> None:
             building = published.enter_context(store.publish(folder / f"{name}.zarr"))
             group = store.create_template(building, template, chunks)
             targets |= {k: group[k] for k in arrays}
-        tasks = [
-            dask.delayed(partial(_write_cell, study, targets, row, by_cell[cell.text]))()
-            for row, cell in enumerate(cells)  # partial: dask is not to look into the plan
-        ]
-        with ThreadPoolExecutor(WORKERS) as pool:  # leaving it waits for the threads, after an error too
-            dask.compute(*tasks, scheduler="threads", pool=pool)
+        parallel.each(lambda row: _write_cell(study, targets, row, by_cell[cells[row].text]), range(len(cells)))
 
 
 _GROWING = ("seed", "block", "gram_block")

@@ -167,9 +167,7 @@ def predictors(
     m = len(cells)
     if m == 0:
         return Prediction(NOTHING, NOTHING, NOTHING)
-    rng = np.random.default_rng(np.random.SeedSequence([m, RESAMPLES]))
-    drawn = rng.multinomial(max(m - 1, 1), np.full(m, 1 / m), size=RESAMPLES)
-    weights = np.concatenate([np.ones((1, m)), drawn])[:, at]  # row 0: the data
+    weights = _weights(m)[:, at]
     ranks = [mid_ranks(v, weights) for v in values]
     one, two = (_correlation(r, ranks[2], weights) for r in ranks[:2])
 
@@ -179,6 +177,45 @@ def predictors(
         Estimate(float(two[0]), *np.tanh(_ends(fisher_two, m, confidence)).tolist()),
         Estimate(float(abs(two[0]) - abs(one[0])), *_ends(np.abs(two) - np.abs(one), m, confidence).tolist()),
     )
+
+
+def discrimination(
+    first: Float[np.ndarray, " run"],
+    second: Float[np.ndarray, " run"],
+    hit: Bool[np.ndarray, " run"],
+    cell: Int[np.ndarray, " run"],
+    confidence: float,
+) -> Prediction:
+    """Areas under the ROC curve: how often a hit has a larger predictor than a miss, ties counted half; 1/2 by chance.
+
+    ``difference``: second less first. Bootstrap over whole cells as in :func:`predictors`, so that the snapshots of a
+    run, and the seeds of a cell, are no independent draws; few cells give short intervals. NaN without both outcomes.
+    """
+    good = np.isfinite(first) & np.isfinite(second)
+    hit = hit[good]
+    cells, at = np.unique(cell[good], return_inverse=True)
+    if len(cells) == 0 or hit.all() or not hit.any():
+        return Prediction(NOTHING, NOTHING, NOTHING)
+    weights = _weights(len(cells))[:, at]
+    hits, misses = np.sum(weights * hit, axis=1), np.sum(weights * ~hit, axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a draw of cells with one outcome has no area
+        one, two = (
+            (np.sum(weights * hit * mid_ranks(v[good], weights), axis=1) / hits - hits / 2) / misses
+            for v in (first, second)
+        )
+
+    def estimate(values: np.ndarray, low: float) -> Estimate:
+        ends = np.clip(_ends(values, len(cells), confidence), low, 1.0)
+        return Estimate(float(values[0]), float(min(ends[0], values[0])), float(max(ends[1], values[0])))
+
+    return Prediction(estimate(one, 0.0), estimate(two, 0.0), estimate(two - one, -1.0))
+
+
+def _weights(cells: int) -> Float[np.ndarray, "value_and_replicas cell"]:
+    """How often each cell is drawn, m - 1 of m; row 0: each once, the data."""
+    rng = np.random.default_rng(np.random.SeedSequence([cells, RESAMPLES]))
+    drawn = rng.multinomial(max(cells - 1, 1), np.full(cells, 1 / cells), size=RESAMPLES)
+    return np.concatenate([np.ones((1, cells)), drawn])
 
 
 def _ends(values: Float[np.ndarray, " value_and_replicas"], cells: int, confidence: float) -> Float[np.ndarray, "2"]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ntkpipe import labels, store
+from ntkpipe import labels, parallel, store
 from ntkpipe.analysis import drift, growth, membership, spectrum
 from ntkpipe.analysis.growth import Subsets
 from ntkpipe.analysis.trajectory import geometric_mean
@@ -53,10 +53,11 @@ KNOWN = 1e-10
 
 
 def run(study: Study) -> None:
-    """Write ``membership.zarr`` and ``growth.zarr``; one cell in memory at a time."""
+    """Write ``membership.zarr`` and ``growth.zarr``; as many cells in memory as there are threads."""
     folder = Path(study.folder)
     data = store.read_rows(folder / "kernels.zarr")
-    found = dataset(study, [norms(study, cell, data.isel(cell=i).load()) for i, cell in enumerate(study.cells)])
+    cells = parallel.each(lambda i: norms(study, study.cells[i], data.isel(cell=i).load()), range(len(study.cells)))
+    found = dataset(study, cells)
     store.write_dataset(folder / "membership.zarr", found)
     store.write_dataset(folder / "growth.zarr", exponents.dataset(study, found))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +9,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from ntkpipe import labels, store
+from ntkpipe import labels, parallel, store
 from ntkpipe.analysis import drift, frozen, trajectory
 from ntkpipe.analysis.drift import Eigen, eigenpairs
 from ntkpipe.config.train import RegimesConfig
@@ -69,13 +68,18 @@ class Runs(NamedTuple):
 
 
 def run(study: Study) -> None:
-    """Write the datasets of ``KIND.tables``; one cell of ``trajectories`` in memory at a time."""
+    """Write the datasets of ``KIND.tables``; as many cells of ``trajectories`` in memory as there are threads."""
     folder = Path(study.folder)
     data = store.read_rows(folder / "trajectories.zarr")
-    found = [(paths(study, runs), rkhs.of_cell(study, runs)) for runs in by_cell(study, data)]
-    perturbation = dataset(study, data, [of_cell for of_cell, _ in found])
+
+    def of_cell(i: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        runs = runs_of(study, data, i)
+        return paths(study, runs), rkhs.of_cell(study, runs)
+
+    found = parallel.each(of_cell, range(len(study.cells)))
+    perturbation = dataset(study, data, [one for one, _ in found])
     store.write_dataset(folder / "perturbation.zarr", perturbation)
-    spaces = rkhs.dataset(study, data, [of_cell for _, of_cell in found])
+    spaces = rkhs.dataset(study, data, [one for _, one in found])
     store.write_dataset(folder / "rkhs.zarr", spaces)
     store.write_dataset(folder / "norms.zarr", rkhs.norms(study, spaces))
     runs = scaling.runs(study, data, perturbation)
@@ -83,12 +87,11 @@ def run(study: Study) -> None:
     store.write_dataset(folder / "fits.zarr", scaling.fits_dataset(study, runs))
 
 
-def by_cell(study: Study, data: xr.Dataset) -> Iterator[Runs]:
-    """The runs of each cell in turn, each K_t decomposed once."""
-    for i, cell in enumerate(study.cells):
-        part = data.isel(cell=i).load()
-        arrays = {name: part[name].values for name in part.data_vars}
-        yield Runs(cell, arrays, eigenpairs(arrays["ntk_train"]))
+def runs_of(study: Study, data: xr.Dataset, number: int) -> Runs:
+    """The runs of a cell, each K_t decomposed once."""
+    part = data.isel(cell=number).load()
+    arrays = {name: part[name].values for name in part.data_vars}
+    return Runs(study.cells[number], arrays, eigenpairs(arrays["ntk_train"]))
 
 
 def paths(study: Study, runs: Runs) -> dict[str, np.ndarray]:

@@ -38,6 +38,7 @@ METHOD_NAMES = {
     "beta_star_fraction": "beta*, half of the runs",
     "stable_load": "load at which half diverge",
     "rank_correlation": "rank correlation with |r - r_1|/|r - r_0|",
+    "roc_area": "area under the ROC curve: when does order 1 fail",
     "improves": "share of runs it improves",
 }
 
@@ -70,6 +71,7 @@ def section(study: Study) -> dict[str, Any]:
             ("Scaling at the end of the run, thresholds and predictors", fit_table(cells, fits)),
             ("Scaling where the loss first falls below regimes.loss", fit_table(cells, fits, "loss")),
             ("Shares of runs in which an order improves on the order below", fit_table(cells, fits, "forcing")),
+            ("What tells when order 1 fails to help, over runs and snapshots", fit_table(cells, fits, "run")),
             ("beta* along training", fit_table(cells, fits, "step")),
             ("Every cell: sizes at the end (geometric means over runs that did not diverge) and regimes",
              cell_table(cells, regimes)),

@@ -191,10 +191,15 @@ def stability_said(cells: pd.DataFrame, fits: pd.DataFrame) -> list[str]:
 
 
 def predictors_said(fits: pd.DataFrame) -> list[str]:
-    """Rank correlations of beta and of the forcing with what order 1 leaves of the error, and which is larger."""
-    where = {"end": "over runs at their end", "run": "over runs and snapshots together"}
+    """Which tells when order 1 helps, beta or the forcing: along whole runs, and how much it leaves at their end."""
+    said = {
+        "roc_area": "a snapshot at which order 1 does not help has, more often than one at which it helps, the larger "
+        "forcing: in {} of pairs, the larger beta in {}; they differ by {}",
+        "rank_correlation": "what order 1 leaves of the error at the end, |r - r_1|/|r - r_0|, has a rank correlation "
+        "of {} with the forcing and {} with beta; they differ by {}",
+    }
     found = []
-    for (eta, at), part in fits[fits.method == "rank_correlation"].groupby(["eta", "at"], sort=False):
+    for (eta, method), part in fits[fits.method.isin(said)].groupby(["eta", "method"], sort=False):
         row = {r.quantity: r for r in part.itertuples()}
         more = row["difference"]
         if np.isnan(more.low):
@@ -205,10 +210,10 @@ def predictors_said(fits: pd.DataFrame) -> list[str]:
             verdict = "beta predicts better"
         else:
             verdict = "which predicts better is open"
+        numbers = said[method].format(bracket(row["forcing"]), bracket(row["beta"]), bracket(more))
         found.append(
-            f"At {step(eta, part.eta_unit.iloc[0])} the rank correlation with |r - r_1|/|r - r_0|, what order 1 leaves "
-            f"of the error, {where[at]}, is {bracket(row['forcing'])} for the forcing and {bracket(row['beta'])} for "
-            f"beta, larger by {bracket(more)}: {verdict}."
+            f"At {step(eta, part.eta_unit.iloc[0])} {numbers}: {verdict} ({int(more.n_runs)} "
+            f"{'snapshots' if method == 'roc_area' else 'runs'} in {int(more.n_cells)} cells, whole cells resampled)."
         )
     return found
 

@@ -52,6 +52,8 @@ METHODS = {
     "stable_load": "nominal eta s lambda_max(K_0)/2 beyond which half of the runs diverge (dead runs do not), of one "
     "depth, or of all; all widths pooled",
     "rank_correlation": "Spearman's, of a predictor with |r - r_1|/|r - r_0|; difference: |forcing's| less |beta's|",
+    "roc_area": "how often a run's snapshot at which order 1 fails to help has a larger predictor than one at which it "
+    "helps; 1/2 by chance",
     "improves": "share of the runs in which this order ends nearer to the residual than the one before it; exact "
     "interval, as if the runs of a cell and the cells were independent draws of one kind",
 }
@@ -227,22 +229,30 @@ def _thresholds(curve: pd.DataFrame, config: RegimesConfig, confidence: float) -
 
 
 def _predictors(curve: pd.DataFrame, confidence: float) -> Rows:
-    """Rank correlations of beta and of the forcing with what order 1 leaves of the error: over runs at their end, and
-    over runs and snapshots together (``run``), where beta stays and the forcing grows; whole cells are resampled."""
+    """What tells when order 1 helps, beta or the forcing?
+
+    Rank correlations over runs at their end with what order 1 leaves of the error; and over runs and snapshots together
+    (``run``), where beta stays and the forcing grows, the area under the ROC curve for order 1 failing to help.
+    """
     steps = [name.removeprefix("left_") for name in curve.columns if name.startswith("left_step ")]
-    kept = ["cell", "beta", "diverged"]
-    long = [curve[kept].assign(forcing=curve[f"forcing_{at}"], left=curve[f"left_{at}"]) for at in steps]
+    kept = curve[["cell", "beta", "diverged"]]
+    long = [kept.assign(forcing=curve[f"forcing_{at}"], left=curve[f"left_{at}"]) for at in steps]
     rows: Rows = []
-    for at, frame in (("end", long[-1]), ("run", pd.concat(long))):
+    for at, method, frame in (("end", "rank_correlation", long[-1]), ("run", "roc_area", pd.concat(long))):
         size = (frame.forcing > 0) & (frame.forcing < UNREASONABLE)  # 0: one step, no change behind it
         known = frame[~frame.diverged & size & np.isfinite(frame.left)]
         cells = known.cell.nunique()
         if cells < 3:
             continue
-        columns = (known[name].to_numpy(float) for name in ("beta", "forcing", "left"))
-        found = regimes.predictors(*columns, known.cell.to_numpy(int), confidence)
-        named = zip(("beta", "forcing", "difference"), found, strict=True)
-        rows += [_row(quantity, at, "rank_correlation", value, cells, len(known)) for quantity, value in named]
+        beta, forcing, left = (known[name].to_numpy(float) for name in ("beta", "forcing", "left"))
+        cell = known.cell.to_numpy(int)
+        if method == "roc_area":
+            found = regimes.discrimination(beta, forcing, left >= 1, cell, confidence)
+        else:
+            found = regimes.predictors(beta, forcing, left, cell, confidence)
+        if np.isfinite(found.difference.value):
+            named = zip(("beta", "forcing", "difference"), found, strict=True)
+            rows += [_row(name, at, method, value, cells, len(known)) for name, value in named]
     return rows
 
 

@@ -249,3 +249,30 @@ def test_predictors_cover():
         got = np.array(regimes.predictors(first, second, outcome, cell, 0.9))
         held += (got[:, 1] <= [one, two, two - one]) & ([one, two, two - one] <= got[:, 2])
     np.testing.assert_allclose(held / REPETITIONS, 0.9, rtol=0, atol=FOUR_ERRORS)
+
+
+def test_discrimination_is_the_share_of_pairs_in_order():
+    """Against all pairs counted one by one, ties half; and with whole cells as draws."""
+    rng = np.random.default_rng(3)
+    cell = np.repeat(np.arange(12), 20)
+    hit = rng.random(240) < 0.4
+    first, second = rng.integers(0, 6, 240).astype(float), hit + rng.normal(size=240)
+    found = regimes.discrimination(first, second, hit, cell, 0.95)
+    for values, area in ((first, found.first), (second, found.second)):
+        pairs = np.subtract.outer(values[hit], values[~hit])
+        assert area.value == pytest.approx(np.mean(pairs > 0) + np.mean(pairs == 0) / 2, rel=1e-12)
+        assert 0 <= area.low < area.value < area.high <= 1
+    assert found.difference.value == pytest.approx(found.second.value - found.first.value)
+    assert found.first.low < 0.5 < found.first.high and found.second.low > 0.6
+    nothing = regimes.discrimination(first, second, np.ones(240, bool), cell, 0.95)
+    assert np.isnan(nothing.first.value) and np.isnan(nothing.difference.low)
+
+
+def test_cells_that_repeat_themselves_tell_no_more_than_cells():
+    """Twenty copies of one run a cell: the interval is that of the single runs."""
+    rng = np.random.default_rng(4)
+    hit = np.arange(16) % 2 == 0
+    values, other = hit + rng.normal(size=16), rng.normal(size=16)
+    one = regimes.discrimination(other, values, hit, np.arange(16), 0.95)
+    many = regimes.discrimination(*(np.repeat(v, 20) for v in (other, values, hit, np.arange(16))), 0.95)
+    np.testing.assert_allclose(many.second, one.second, rtol=1e-12)
