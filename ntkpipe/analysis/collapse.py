@@ -43,6 +43,13 @@ class Means(NamedTuple):
     excess_freedom: float = np.inf
     left: float = np.inf  # cells less coefficients
 
+    def of(self, cells: Bool[np.ndarray, " cell"]) -> Means:
+        """Some of the cells."""
+        first, mean, variance, freedom = (part[cells] for part in self[:4])
+        return self._replace(
+            first=first, mean=mean, variance=variance, freedom=freedom, replicas=self.replicas[:, cells]
+        )
+
     @property
     def runs(self) -> int:
         """Runs in the means."""
@@ -201,12 +208,12 @@ def with_lack_of_fit(columns: Float[np.ndarray, "cell column"], means: Means) ->
 
 
 def line(x: Float[np.ndarray, " cell"], means: Means, confidence: float) -> Line:
-    """mean = a + c x over cells; at least two different x, else nothing."""
+    """mean = a + c x over cells, with the lack of fit in the interval; at least two different x, else nothing."""
     columns = x[:, None]
     solve = least_squares(columns)
     if solve is None:
         return Line(np.nan, NOTHING, NOTHING, scatter(columns, means))
-    slope = estimate(solve[1], means, confidence)
+    slope = estimate(solve[1], with_lack_of_fit(columns, means), confidence)
     return Line(float(solve[0] @ means.mean), slope, r_squared(columns, means, confidence), scatter(columns, means))
 
 
@@ -228,9 +235,9 @@ def collapse(
     solve = least_squares(both) if varies.any() else None
     p = q = total = NOTHING
     if solve is not None:
-        found = iter(solve[1:])
-        p, q = (estimate(next(found), means, confidence) if v else NOTHING for v in varies)
-        total = estimate(solve[1] + solve[2], means, confidence) if varies.all() else NOTHING
+        found, wide = iter(solve[1:]), with_lack_of_fit(both, means)
+        p, q = (estimate(next(found), wide, confidence) if v else NOTHING for v in varies)
+        total = estimate(solve[1] + solve[2], wide, confidence) if varies.all() else NOTHING
     betas = beta[means.first]
     return Collapse(
         p,

@@ -21,6 +21,8 @@ from scipy import optimize, special
 from ntkpipe.analysis.collapse import Means, interval, least_squares, linear, with_lack_of_fit
 from ntkpipe.analysis.intervals import NOTHING, RESAMPLES, Estimate
 
+NEAR = 5.0
+"""Cells within this factor of a tolerance draw the line by which it is passed."""
 REGIMES = ("lazy", "weak", "strong", "dead", "unstable", "unknown")
 
 
@@ -107,6 +109,8 @@ def fraction_threshold(
 def size_threshold(beta: Float[np.ndarray, " run"], means: Means, tolerance: float, confidence: float) -> Estimate:
     """beta* where log size = a + c log beta, least squares over the cells' means, passes the tolerance.
 
+    The line is local: of the cells whose size is within a factor ``NEAR`` of the tolerance, where these have three
+    betas; sizes bend over where kernels move by their own size, and a line through all of them misses the threshold.
     The interval holds all betas at which the line's bootstrap interval holds the tolerance (inverse prediction). Its
     errors are the seeds' and, where the cells scatter more than seeds explain, that excess as an error of each cell:
     as if the lack of fit of a cell were drawn at random (``collapse.with_lack_of_fit``). With 6 cells of 8 seeds 90 %
@@ -115,14 +119,18 @@ def size_threshold(beta: Float[np.ndarray, " run"], means: Means, tolerance: flo
     the largest beta (all sizes below the tolerance), 0 below the smallest, for the value and for the ends. The value is
     NaN where the line falls through the tolerance: sizes are taken to grow with beta. One beta gives nothing.
     """
-    log_beta = np.log(beta[means.first])
+    log_beta, target = np.log(beta[means.first]), np.log(tolerance)
+    if not len(log_beta):
+        return NOTHING
+    ends = log_beta.min(), log_beta.max()
+    near = np.abs(means.mean - target) <= np.log(NEAR)
+    if len(np.unique(log_beta[near])) > 2:
+        log_beta, means = log_beta[near], means.of(near)
     solve = least_squares(log_beta[:, None])
     if solve is None:
         return NOTHING
     means = with_lack_of_fit(log_beta[:, None], means)
     a, c = solve @ means.mean
-    target = np.log(tolerance)
-    ends = log_beta.min(), log_beta.max()
     inner = ((target - a) / c,) if c and ends[0] < (target - a) / c < ends[1] else ()
     grid = np.unique([*np.linspace(*ends, 65), *inner])
     lines = np.stack([np.ones(len(grid)), grid], axis=1) @ solve
@@ -209,6 +217,49 @@ def discrimination(
         return Estimate(float(values[0]), float(min(ends[0], values[0])), float(max(ends[1], values[0])))
 
     return Prediction(estimate(one, 0.0), estimate(two, 0.0), estimate(two - one, -1.0))
+
+
+def crossing(
+    x: Float[np.ndarray, " run"],
+    hit: Bool[np.ndarray, " run"],
+    cell: Int[np.ndarray, " run"],
+    confidence: float,
+    draws: int = 400,
+) -> Estimate:
+    """Where the share of hits, isotonic in x, passes 1/2; x > 0 varies with the run, cells are resampled whole.
+
+    Linear in log x between the steps of the isotonic regression. 0 or inf where it passes beyond the x there are, and
+    for ends; fewer than 4 cells give no interval.
+    """
+    order = np.argsort(x, kind="stable")
+    x, hit = x[order], hit[order]
+    cells, at = np.unique(cell[order], return_inverse=True)
+    if len(cells) == 0:
+        return NOTHING
+    found = np.array([_passes_half(x, hit, w) for w in _weights(len(cells))[: draws + 1, at]])
+    if len(cells) < 4:
+        return Estimate(float(found[0]), np.nan, np.nan)
+    with np.errstate(divide="ignore"):
+        logs = np.clip(np.log(found), -700.0, 700.0)  # 0 and inf are ends of the line
+    low, high = (float(v[0]) for v in interval(logs[:1], logs[1:, None], len(cells) - 1, confidence))
+    low, high = min(low, float(logs[0])), max(high, float(logs[0]))
+    outer = np.log(x[[0, -1]])
+    return Estimate(
+        float(found[0]),
+        0.0 if low < outer[0] else float(np.exp(low)),
+        np.inf if high > outer[1] else float(np.exp(high)),
+    )
+
+
+def _passes_half(x: np.ndarray, hit: np.ndarray, weights: np.ndarray) -> float:
+    """The x, of ascending ones, where the isotonic share of hits passes 1/2; 0 or inf where it does not."""
+    kept = weights > 0
+    share = optimize.isotonic_regression(hit[kept].astype(float), weights=weights[kept]).x
+    logs, k = np.log(x[kept]), int(np.searchsorted(share, 0.5))
+    if k in (0, len(share)):
+        return 0.0 if k == 0 else np.inf
+    part = (0.5 - share[k - 1]) / (share[k] - share[k - 1])
+    return float(np.exp(logs[k - 1] + part * (logs[k] - logs[k - 1])))
 
 
 def _weights(cells: int) -> Float[np.ndarray, "value_and_replicas cell"]:

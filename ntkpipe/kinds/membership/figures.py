@@ -19,7 +19,7 @@ SAID = {
 }
 COLOURS = {"start": "#0072B2", "trained": "#D55E00"}
 NAMES = {"start": "$K_0$", "trained": "$K_t$, trained on the target"}
-MOST = 4
+MOST = 5
 """Cells shown at once."""
 
 
@@ -42,12 +42,24 @@ def cells_of(dataset: xr.Dataset) -> pd.DataFrame:
 
 
 def few(frame: pd.DataFrame) -> pd.DataFrame:
-    """Up to ``MOST`` of the widest cells: those of each depth with the weakest and the strongest biases."""
-    widest = frame[frame.width == frame.width.max()]
-    widest = widest.assign(strength=np.where(widest.bias_init == "none", 0.0, widest.sigma_b))
-    widest = widest.sort_values(["depth", "strength"], kind="stable")
-    ends = widest.groupby("depth").nth([0, -1])
-    return ends.iloc[np.unique(np.linspace(0, len(ends) - 1, min(MOST, len(ends))).round().astype(int))]
+    """Up to ``MOST`` cells: of the usual width those of each depth with the weakest and the strongest biases.
+
+    And the widest cell, where another width has more cells: how far the usual one is from the limit.
+    """
+    usual = usual_width(frame)
+    usual = usual.assign(strength=np.where(usual.bias_init == "none", 0.0, usual.sigma_b))
+    usual = usual.sort_values(["depth", "strength"], kind="stable")
+    ends = usual.groupby("depth").nth([0, -1])
+    wider = frame[frame.width > usual.width.max()].nlargest(1, "width")
+    most = min(MOST - len(wider), len(ends))
+    ends = ends.iloc[np.unique(np.linspace(0, len(ends) - 1, most).round().astype(int))]
+    return pd.concat([ends, wider])
+
+
+def usual_width(frame: pd.DataFrame) -> pd.DataFrame:
+    """The cells of the width that most cells have, of several the widest."""
+    counts = frame.groupby("width").size()
+    return frame[frame.width == counts[counts == counts.max()].index.max()]
 
 
 def biases(row: pd.Series) -> str:
@@ -57,7 +69,7 @@ def biases(row: pd.Series) -> str:
 
 
 def norm_growth(data: Data):
-    """Norm against N for each target (columns) and up to four cells (rows): K_0, K_t and the limit kernel."""
+    """Norm against N for each target (columns) and up to five cells (rows): K_0, K_t and the limit kernel."""
     dataset = data["membership"].isel(diag_reg=0)
     rows, names, sizes = few(cells_of(dataset)), list(dataset.target.values), dataset.points.values
     figure, axes = plt.subplots(
@@ -112,7 +124,8 @@ def membership_sigma_b(data: Data):
     """Norm on the finest points against sigma_b, for each target; biases that start at zero, and none."""
     dataset = data["membership"].isel(diag_reg=0, points=-1)
     frame = cells_of(dataset)
-    frame = frame[(frame.width == frame.width.max()) & (frame.bias_init != "normal")]
+    frame = usual_width(frame)
+    frame = frame[frame.bias_init != "normal"]
     scales = sorted(set(frame.sigma_b[frame.bias_init == "zero"]))
     if len(scales) < 2:
         raise style.NothingToDraw("it shows norms against sigma_b; this study has fewer than two of biases from zero")

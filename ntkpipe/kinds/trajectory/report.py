@@ -39,6 +39,7 @@ METHOD_NAMES = {
     "stable_load": "load at which half diverge",
     "rank_correlation": "rank correlation with |r - r_1|/|r - r_0|",
     "roc_area": "area under the ROC curve: when does order 1 fail",
+    "forcing_star": "forcing at which half of the snapshots fail",
     "improves": "share of runs it improves",
 }
 
@@ -90,15 +91,17 @@ def fit_table(cells: pd.DataFrame, fits: pd.DataFrame, at: str = "end") -> list[
     rows = []
     chosen = fits[fits["at"].str.startswith(at)]
     for row in chosen.itertuples():
-        x = cells.eta if row.method == "stable_load" else cells.beta[(cells.eta == row.eta) & (cells.width > 0)]
+        here = (cells.width == row.width) if row.width > 0 else (cells.width > 0)
+        x = cells.eta if row.method == "stable_load" else cells.beta[(cells.eta == row.eta) & here]
         limits = row.method in ("beta_star", "beta_star_fraction", "stable_load")
+        estimate = threshold(row, x.min(), x.max()) if limits else bracket(row, ".3g")
         rows.append(
             {name.replace("_", " "): tables.number(getattr(row, name)) for name in settings}
             | {
                 "eta": "all" if np.isnan(row.eta) else step(row.eta, row.eta_unit).removeprefix("eta = "),
                 "quantity": row.quantity,
                 "fit": METHOD_NAMES[row.method] + _where(row),
-                "estimate [interval]": threshold(row, x.min(), x.max()) if limits else bracket(row, ".3g"),
+                "estimate [interval]": estimate,
                 "R^2": "" if np.isnan(row.r2) else f"{row.r2:.2f}",
                 "scatter": tables.number(float(f"{row.scatter:.2g}")),
                 "cells": str(int(row.n_cells)),

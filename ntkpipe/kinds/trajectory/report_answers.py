@@ -191,30 +191,37 @@ def stability_said(cells: pd.DataFrame, fits: pd.DataFrame) -> list[str]:
 
 
 def predictors_said(fits: pd.DataFrame) -> list[str]:
-    """Which tells when order 1 helps, beta or the forcing: along whole runs, and how much it leaves at their end."""
-    said = {
-        "roc_area": "a snapshot at which order 1 does not help has, more often than one at which it helps, the larger "
-        "forcing: in {} of pairs, the larger beta in {}; they differ by {}",
-        "rank_correlation": "what order 1 leaves of the error at the end, |r - r_1|/|r - r_0|, has a rank correlation "
-        "of {} with the forcing and {} with beta; they differ by {}",
-    }
+    """Which tells when order 1 helps: the forcing, or beta, beta x steps, drift; and from which forcing on orders fail."""
     found = []
-    for (eta, method), part in fits[fits.method.isin(said)].groupby(["eta", "method"], sort=False):
-        row = {r.quantity: r for r in part.itertuples()}
-        more = row["difference"]
-        if np.isnan(more.low):
-            verdict = "too few cells for intervals"
-        elif more.low > 0:
-            verdict = "the forcing predicts better"
-        elif more.high < 0:
-            verdict = "beta predicts better"
-        else:
-            verdict = "which predicts better is open"
-        numbers = said[method].format(bracket(row["forcing"]), bracket(row["beta"]), bracket(more))
-        found.append(
-            f"At {step(eta, part.eta_unit.iloc[0])} {numbers}: {verdict} ({int(more.n_runs)} "
-            f"{'snapshots' if method == 'roc_area' else 'runs'} in {int(more.n_cells)} cells, whole cells resampled)."
-        )
+    for (eta, unit), part in fits.groupby(["eta", "eta_unit"], sort=False):
+        area = {r.quantity: r for r in part[part.method == "roc_area"].itertuples()}
+        if "forcing" in area:
+            rivals = [name for name in area if name != "forcing" and not name.startswith("forcing less")]
+            said = [
+                f"{name} {bracket(area[name], '.3f')} (difference {bracket(area[f'forcing less {name}'], '.3f')})"
+                for name in rivals
+            ]
+            worse = [name for name in rivals if area[f"forcing less {name}"].low > 0]
+            verdict = f"better than {', '.join(worse)}" if worse else "none is shown to be better"
+            forcing = area["forcing"]
+            found.append(
+                f"At {step(eta, unit)}, over {int(forcing.n_runs)} snapshots of runs in {int(forcing.n_cells)} cells, the "
+                f"forcing tells those at which order 1 fails to help from those at which it helps with an area under "
+                f"the ROC curve of {bracket(forcing, '.3f')}, against {'; '.join(said)}: {verdict} (whole cells resampled)."
+            )
+        stars = part[part.method == "forcing_star"]
+        if np.isfinite(stars.estimate).any():
+            said = [f"{threshold(r, 0, np.inf)} for {r.quantity}" for r in stars.itertuples()]
+            found.append(
+                f"At {step(eta, unit)} orders fail in half of the snapshots from a forcing of {', '.join(said)} on."
+            )
+        end = {r.quantity: r for r in part[part.method == "rank_correlation"].itertuples()}
+        if "forcing" in end:
+            found.append(
+                f"At {step(eta, unit)} what order 1 leaves of the error at the end, |r - r_1|/|r - r_0|, has a rank "
+                f"correlation of {bracket(end['forcing'])} with the forcing and {bracket(end['beta'])} with beta (difference "
+                f"{bracket(end['forcing less beta'])})."
+            )
     return found
 
 
@@ -263,6 +270,7 @@ def freeze_said(cells: pd.DataFrame, paths: xr.Dataset, config: RegimesConfig) -
     found = []
     for (eta, unit), part in cells.groupby(["eta", "eta_unit"]):
         times = {n: _runs(part, paths, n) for n in ("freeze_time", "rotation_time", "plateau_time")}
+        turned = _runs(part, paths, "rotation_moved").astype(bool)
         if not len(times["freeze_time"]):
             continue
         end, moved = _runs(part, paths, "time")[:, -1], _runs(part, paths, "kernel_moved").astype(bool)
@@ -277,7 +285,7 @@ def freeze_said(cells: pd.DataFrame, paths: xr.Dataset, config: RegimesConfig) -
             f"At {step(eta, unit)} {np.sum(moved)} of {len(moved)} kernels ever change by more than "
             f"{config.velocity:g} an e-fold of time; of these the kernel freezes in "
             f"{said(times['freeze_time'], moved)}; its leading eigenspace stops rotating in "
-            f"{said(times['rotation_time'], moved)}; the loss comes to its plateau in "
+            f"{said(times['rotation_time'], turned)} that turned; the loss comes to its plateau in "
             f"{said(times['plateau_time'], every)} of all."
         )
     return found

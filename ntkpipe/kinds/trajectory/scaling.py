@@ -51,9 +51,10 @@ METHODS = {
     "beta_star_fraction": "beta beyond which half of the runs are not lazy, at the tolerance",
     "stable_load": "nominal eta s lambda_max(K_0)/2 beyond which half of the runs diverge (dead runs do not), of one "
     "depth, or of all; all widths pooled",
-    "rank_correlation": "Spearman's, of a predictor with |r - r_1|/|r - r_0|; difference: |forcing's| less |beta's|",
+    "rank_correlation": "Spearman's, of a predictor with |r - r_1|/|r - r_0|; differences are of absolute values",
     "roc_area": "how often a run's snapshot at which order 1 fails to help has a larger predictor than one at which it "
-    "helps; 1/2 by chance",
+    "helps; 1/2 by chance; n_runs: snapshots",
+    "forcing_star": "forcing beyond which the order fails to help in half of the snapshots; n_runs: snapshots",
     "improves": "share of the runs in which this order ends nearer to the residual than the one before it; exact "
     "interval, as if the runs of a cell and the cells were independent draws of one kind",
 }
@@ -79,9 +80,9 @@ Rows = list[dict[str, Any]]
 def runs(study: Study, data: xr.Dataset, perturbation: xr.Dataset) -> pd.DataFrame:
     """One row a run (cell and seed): its sizes at the end, at fixed loss and at a fixed flow time, some at every step.
 
-    Columns are named ``{size}_{clock}`` and ``{size}_step {step}`` (drift, forcing, and ``left``, what order 1 leaves
-    of the error of order 0). The fixed flow time is the longest that all runs of one step size reach. ``diverged``: its
-    loss did; ``dead``: its kernel at the end is 0.
+    Columns are named ``{size}_{clock}`` and ``{size}_step {step}`` (drift, forcing, and ``left1``, ``left2``: what an
+    order leaves of the error of the one below). The fixed flow time is the longest that all runs of one step size
+    reach. ``diverged``: its loss did; ``dead``: its kernel at the end is 0.
     """
     share = (study.config.regimes or RegimesConfig()).loss
     sizes = [name for name in SIZES if name in perturbation]
@@ -106,7 +107,8 @@ def runs(study: Study, data: xr.Dataset, perturbation: xr.Dataset) -> pd.DataFra
             columns[f"drift_step {step}"] = values["drift"][:, k]
             columns[f"forcing_step {step}"] = values["forcing"][:, k]
             with np.errstate(divide="ignore", invalid="ignore"):
-                columns[f"left_step {step}"] = values["order_1"][:, k] / values["order_0"][:, k]
+                for p in (1, 2):
+                    columns[f"left{p}_step {step}"] = values[f"order_{p}"][:, k] / values[f"order_{p - 1}"][:, k]
         frames.append(pd.DataFrame(cell.coords | columns))
     return pd.concat(frames, ignore_index=True)
 
@@ -147,7 +149,7 @@ def fits_dataset(study: Study, frame: pd.DataFrame) -> xr.Dataset:
         for (eta, unit), curve in group.groupby(["eta", "eta_unit"]):
             of_curve = [*_exponents(curve, confidence), *_thresholds(curve, config, confidence)]
             of_curve += [*_predictors(curve, confidence), *_improvements(curve, confidence)]
-            found += [{"eta": eta, "eta_unit": unit, "n_all": len(curve)} | row for row in of_curve]
+            found += [{"eta": eta, "eta_unit": unit, "n_all": max(len(curve), row["n_runs"])} | row for row in of_curve]
         found += _stable_loads(group[group.eta_unit == "critical"], confidence)
         rows += [dict(zip(GROUP, key, strict=True)) | row for row in found]
     texts = [*GROUP, "eta_unit", "quantity", "at", "method"]
@@ -228,32 +230,61 @@ def _thresholds(curve: pd.DataFrame, config: RegimesConfig, confidence: float) -
     return rows
 
 
-def _predictors(curve: pd.DataFrame, confidence: float) -> Rows:
-    """What tells when order 1 helps, beta or the forcing?
+RIVALS = ("beta", "beta x steps", "drift")
+"""What the forcing is compared with as a predictor, over runs and snapshots together."""
 
-    Rank correlations over runs at their end with what order 1 leaves of the error; and over runs and snapshots together
-    (``run``), where beta stays and the forcing grows, the area under the ROC curve for order 1 failing to help.
+
+def _along_runs(curve: pd.DataFrame) -> pd.DataFrame:
+    """One row a run and snapshot, of runs that did not diverge: the predictors, and what orders 1 and 2 leave."""
+    steps = [name.removeprefix("left1_") for name in curve.columns if name.startswith("left1_step ")]
+    parts = [
+        curve[["cell", "beta"]].assign(
+            step=int(at.removeprefix("step ")), last=at == steps[-1],
+            **{name: curve[f"{name}_{at}"] for name in ("forcing", "drift", "left1", "left2")},
+        )
+        for at in steps
+    ]  # fmt: skip
+    long = pd.concat(parts)[np.tile(~curve.diverged.to_numpy(bool), len(steps))]
+    long["beta x steps"] = long.beta * long.step
+    return long[(long.forcing > 0) & (long.forcing < UNREASONABLE)]  # 0: one step, no change behind it
+
+
+def _predictors(curve: pd.DataFrame, confidence: float) -> Rows:
+    """What tells when order 1 helps, the forcing or something simpler, and from which forcing on orders fail.
+
+    At the end rank correlations over runs with what order 1 leaves of the error; over runs and snapshots together
+    (``run``) areas under the ROC curve for order 1 failing, and the forcing at which order p fails in half of them.
     """
-    steps = [name.removeprefix("left_") for name in curve.columns if name.startswith("left_step ")]
-    kept = curve[["cell", "beta", "diverged"]]
-    long = [kept.assign(forcing=curve[f"forcing_{at}"], left=curve[f"left_{at}"]) for at in steps]
+    long = _along_runs(curve)
     rows: Rows = []
-    for at, method, frame in (("end", "rank_correlation", long[-1]), ("run", "roc_area", pd.concat(long))):
-        size = (frame.forcing > 0) & (frame.forcing < UNREASONABLE)  # 0: one step, no change behind it
-        known = frame[~frame.diverged & size & np.isfinite(frame.left)]
-        cells = known.cell.nunique()
-        if cells < 3:
-            continue
-        beta, forcing, left = (known[name].to_numpy(float) for name in ("beta", "forcing", "left"))
-        cell = known.cell.to_numpy(int)
-        if method == "roc_area":
-            found = regimes.discrimination(beta, forcing, left >= 1, cell, confidence)
-        else:
-            found = regimes.predictors(beta, forcing, left, cell, confidence)
-        if np.isfinite(found.difference.value):
-            named = zip(("beta", "forcing", "difference"), found, strict=True)
-            rows += [_row(name, at, method, value, cells, len(known)) for name, value in named]
+    last = long[long["last"] & np.isfinite(long.left1)]
+    if last.cell.nunique() > 2:
+        values = (last[name].to_numpy(float) for name in ("beta", "forcing", "left1"))
+        found = regimes.predictors(*values, last.cell.to_numpy(int), confidence)
+        rows += _compared("rank_correlation", "end", "beta", found, last)
+    known = long[np.isfinite(long.left1)]
+    if known.cell.nunique() > 2:
+        fails, cell = (known.left1 >= 1).to_numpy(), known.cell.to_numpy(int)
+        for rival in RIVALS:
+            values = (known[name].to_numpy(float) for name in (rival, "forcing"))
+            found = regimes.discrimination(*values, fails, cell, confidence)
+            rows += _compared("roc_area", "run", rival, found, known)
+    for p in (1, 2):
+        known = long[np.isfinite(long[f"left{p}"])]
+        if known.cell.nunique() > 2:
+            fails, cell = (known[f"left{p}"] >= 1).to_numpy(), known.cell.to_numpy(int)
+            found = regimes.crossing(known.forcing.to_numpy(float), fails, cell, confidence)
+            rows.append(_row(f"order {p}", "run", "forcing_star", found, known.cell.nunique(), len(known)))
     return rows
+
+
+def _compared(method: str, at: str, rival: str, found: regimes.Prediction, known: pd.DataFrame) -> Rows:
+    """Rows of a rival, of the forcing (beside beta, once) and of their difference."""
+    if not np.isfinite(found.difference.value):
+        return []
+    names = [(rival, found.first), (f"forcing less {rival}", found.difference)]
+    names += [("forcing", found.second)] if rival == "beta" else []
+    return [_row(name, at, method, value, known.cell.nunique(), len(known)) for name, value in names]
 
 
 def _improvements(curve: pd.DataFrame, confidence: float) -> Rows:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ntkpipe.analysis import regimes
-from ntkpipe.analysis.collapse import cell_means
+from ntkpipe.analysis.collapse import cell_means, known_log
 from ntkpipe.analysis.intervals import Estimate
 
 REPETITIONS = 200
@@ -276,3 +276,28 @@ def test_cells_that_repeat_themselves_tell_no_more_than_cells():
     one = regimes.discrimination(other, values, hit, np.arange(16), 0.95)
     many = regimes.discrimination(*(np.repeat(v, 20) for v in (other, values, hit, np.arange(16))), 0.95)
     np.testing.assert_allclose(many.second, one.second, rtol=1e-12)
+
+
+def test_crossing_is_where_half_fail():
+    """Of a logistic law around 0.5 over 16 cells; beyond the x there are it is 0 or inf."""
+    rng = np.random.default_rng(5)
+    cell = np.repeat(np.arange(16), 50)
+    x = np.exp(rng.normal(size=800))
+    hit = rng.random(800) < 1 / (1 + (0.5 / x) ** 3)
+    found = regimes.crossing(x, hit, cell, 0.95)
+    assert found.low < 0.5 < found.high and found.value == pytest.approx(0.5, rel=0.2) and found.high / found.low < 2
+    never = regimes.crossing(x, np.zeros(800, bool), cell, 0.95)
+    assert never == (np.inf, np.inf, np.inf) or (never.value, never.high) == (np.inf, np.inf)
+    assert regimes.crossing(x, np.ones(800, bool), cell, 0.95).value == 0.0
+    assert np.isnan(regimes.crossing(x[:100], hit[:100], cell[:100], 0.95).low)  # two cells
+
+
+def test_threshold_is_read_from_the_cells_near_it():
+    """Sizes that bend over at 1: a line through all cells misses the tolerance, the local one does not."""
+    beta = np.repeat(2.0 ** np.arange(-10, 0), 8)
+    cell = np.repeat(np.arange(10), 8)
+    true = np.minimum(20 * beta, 1 + 0.1 * np.log(1 + beta))
+    size = true * np.exp(0.02 * np.random.default_rng(6).normal(size=80))
+    means = cell_means(known_log(size, np.zeros(80, bool)), cell)
+    found = regimes.size_threshold(beta, means, 0.05, 0.95)
+    assert found.value == pytest.approx(0.0025, rel=0.05) and found.low <= 0.0025 <= found.high

@@ -38,7 +38,7 @@ def frame(study):
             row["initial_load"] = cell.settings.eta
             row |= {f"drift_step {step}": np.nan if diverged else drift * step / 10 for step in STEPS}
             row |= {f"forcing_step {k}": np.nan if diverged else drift**2 / 3 * (k / 10) ** 2 for k in STEPS}
-            row |= {f"left_step {k}": np.nan if diverged else drift * k / 10 for k in STEPS}
+            row |= {f"left{p}_step {k}": np.nan if diverged else drift * k / 10 for p in (1, 2) for k in STEPS}
             row |= {f"{name}_end": np.nan if diverged else value for name, value in sizes.items()}
             row |= {f"{name}_loss": np.nan if diverged else value / 2 for name, value in sizes.items()}
             row |= {f"{name}_time": np.nan if diverged else value / 3 for name, value in sizes.items()}
@@ -168,22 +168,35 @@ def test_forcing_predicts_what_order_1_leaves_of_the_error(study, frame):
     assert forcing.estimate == pytest.approx(1.0) and 0.8 < beta.estimate < 1.0
     slow = frame[frame.eta == 0.25]
     expected = slow.beta.corr(slow.order_1_end / slow.order_0_end, method="spearman")
-    more = pick(fits, 0.25, "difference", "rank_correlation")
+    more = pick(fits, 0.25, "forcing less beta", "rank_correlation")
     assert more.estimate == pytest.approx(forcing.estimate - beta.estimate, rel=1e-9)
     assert beta.estimate == pytest.approx(expected, rel=1e-9) and beta.low <= beta.estimate <= beta.high
 
 
 def test_along_a_run_the_forcing_predicts_and_beta_stays(study, frame):
-    """Order 1 fails where what it leaves, made to pass 1 with the forcing, does so; beta does not know the time."""
+    """Orders fail where what they leave, made to pass 1 with the forcing, does so; beta does not know the time."""
     for k in STEPS:
-        frame[f"left_step {k}"] = 8 * frame[f"forcing_step {k}"]
+        for p in (1, 2):
+            frame[f"left{p}_step {k}"] = 8 * p * frame[f"forcing_step {k}"]
     fits = fits_of(study, frame)
-    forcing, beta, more = (pick(fits, 0.25, q, "roc_area", "run") for q in ("forcing", "beta", "difference"))
+    names = ("forcing", "beta", "forcing less beta")
+    forcing, beta, more = (pick(fits, 0.25, name, "roc_area", "run") for name in names)
     assert forcing.estimate == forcing.low == 1.0 and 0.5 < beta.estimate < 1.0
     assert more.estimate == pytest.approx(1.0 - beta.estimate) and more.low <= more.estimate
-    assert forcing.n_runs == 72 * len(STEPS)
-    frame[[f"left_step {k}" for k in STEPS]] = 0.5
-    assert "roc_area" not in set(fits_of(study, frame).method)  # it never fails: nothing to tell
+    assert forcing.n_runs == 72 * len(STEPS) == forcing.n_all
+    for rival in scaling.RIVALS[1:]:
+        other = pick(fits, 0.25, rival, "roc_area", "run")
+        assert pick(fits, 0.25, f"forcing less {rival}", "roc_area", "run").estimate == 1.0 - other.estimate
+    for p in (1, 2):
+        star = pick(fits, 0.25, f"order {p}", "forcing_star", "run")
+        forcing_at = np.concatenate([frame[f"forcing_step {k}"][frame.eta == 0.25] for k in STEPS])
+        fails = 8 * p * forcing_at >= 1
+        assert forcing_at[~fails].max() < star.estimate < forcing_at[fails].min()
+        assert star.low <= star.estimate <= star.high
+    frame[[f"left1_step {k}" for k in STEPS]] = 0.5
+    fits = fits_of(study, frame)
+    assert "roc_area" not in set(fits.method)  # it never fails: nothing to tell
+    assert pick(fits, 0.25, "order 1", "forcing_star", "run").estimate == np.inf
 
 
 def test_regimes_of_the_runs(study, frame):
@@ -241,6 +254,7 @@ def test_one_axis_has_its_exponent_alone(study, frame):
         fits = fits_of(study, part)
         assert set(fits.method) == {
             f"{name}_exponent",
+            "forcing_star",
             "beta_star",
             "beta_star_fraction",
             "rank_correlation",
