@@ -168,15 +168,14 @@ def _orders(axis, data: Data, curve: pd.DataFrame) -> None:
             axis.plot(x[~off], y[~off], "o", **look)
             if off.any():
                 axis.plot(x[off], np.full(off.sum(), CEILING), "^", **look, clip_on=False)
-    axis.axvline(1, color="0.4", linewidth=0.9, linestyle="--")
+    handles = [Line2D([], [], color=c, marker="o", markersize=3.5, label=f"order {p}") for p, c in ORDERS.items()]
+    handles += _failing(axis, data["fits"].to_dataframe(), curve.iloc[0])
     style.log(axis)
     axis.set(xlabel=r"forcing $\int|\Delta K_s\,r_0(s)|\,ds\,/\,|r(0)|$")
     axis.set_ylabel(r"error of order $p$: $|r-r_p|\,/\,|r(0)|$")
     axis.set_title("when corrections help", fontsize=9)
     low, high = axis.get_ylim()
     axis.set_ylim(max(low, 1e-9), min(high, CEILING))
-    handles = [Line2D([], [], color=c, marker="o", markersize=3.5, label=f"order {p}") for p, c in ORDERS.items()]
-    handles.append(Line2D([], [], color="0.4", linestyle="--", label="bound of order 1's part\n= initial residual"))
     look = {"linestyle": "", "color": "0.3", "markersize": 3.5}
     handles.append(Line2D([], [], marker="o", **look, label="end of a run, this step size"))
     if len(others):
@@ -184,3 +183,18 @@ def _orders(axis, data: Data, curve: pd.DataFrame) -> None:
     if beyond:
         handles.append(Line2D([], [], marker="^", **look, label=f"beyond {CEILING:g} ({beyond} points)"))
     axis.legend(handles=handles, ncols=2, **BELOW)
+
+
+def _failing(axis, fits: pd.DataFrame, head: pd.Series) -> list[Line2D]:
+    """The forcing beyond which half of the snapshots fail, by order, with its interval shaded."""
+    keys = [*GROUP, "eta", "eta_unit"]
+    stars = fits[(fits[keys] == head[keys]).all(axis=1) & (fits.method == "forcing_star") & (fits.estimate > 0)]
+    handles = []
+    for row in stars[np.isfinite(stars.estimate)].itertuples():
+        order = int(row.quantity.removeprefix("order "))
+        axis.axvline(row.estimate, color=ORDERS[order], linewidth=0.9, linestyle="--")
+        if np.isfinite(row.high):
+            axis.axvspan(max(row.low, 1e-12), row.high, color=ORDERS[order], alpha=0.12, linewidth=0)
+        text = f"order {order} fails beyond {row.estimate:.2g} [{row.low:.2g}, {row.high:.2g}]"
+        handles.append(Line2D([], [], color=ORDERS[order], linestyle="--", label=text))
+    return handles

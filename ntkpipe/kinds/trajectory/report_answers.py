@@ -191,9 +191,10 @@ def stability_said(cells: pd.DataFrame, fits: pd.DataFrame) -> list[str]:
 
 
 def predictors_said(fits: pd.DataFrame) -> list[str]:
-    """Which tells when order 1 helps: the forcing, or beta, beta x steps, drift; and from which forcing on orders fail."""
+    """What tells when order 1 helps: forcing, beta, beta x steps or drift? From which forcing on do orders fail?"""
     found = []
     for (eta, unit), part in fits.groupby(["eta", "eta_unit"], sort=False):
+        head = f"At {step(eta, unit)}"
         area = {r.quantity: r for r in part[part.method == "roc_area"].itertuples()}
         if "forcing" in area:
             rivals = [name for name in area if name != "forcing" and not name.startswith("forcing less")]
@@ -205,21 +206,22 @@ def predictors_said(fits: pd.DataFrame) -> list[str]:
             verdict = f"better than {', '.join(worse)}" if worse else "none is shown to be better"
             forcing = area["forcing"]
             found.append(
-                f"At {step(eta, unit)}, over {int(forcing.n_runs)} snapshots of runs in {int(forcing.n_cells)} cells, the "
-                f"forcing tells those at which order 1 fails to help from those at which it helps with an area under "
-                f"the ROC curve of {bracket(forcing, '.3f')}, against {'; '.join(said)}: {verdict} (whole cells resampled)."
+                f"{head}, over {int(forcing.n_runs)} snapshots of runs in {int(forcing.n_cells)} cells, the forcing "
+                "tells those at which order 1 fails to help from those at which it helps with an area under the ROC "
+                f"curve of {bracket(forcing, '.3f')}, against {'; '.join(said)}: {verdict} (whole cells resampled)."
             )
         stars = part[part.method == "forcing_star"]
         if np.isfinite(stars.estimate).any():
-            said = [f"{threshold(r, 0, np.inf)} for {r.quantity}" for r in stars.itertuples()]
+            said = [f"{bracket(r, '.2g')} for {r.quantity}" for r in stars.itertuples()]
             found.append(
-                f"At {step(eta, unit)} orders fail in half of the snapshots from a forcing of {', '.join(said)} on."
+                f"{head} half of the snapshots fail from a forcing of {', '.join(said)} on: beyond it an order is no "
+                "nearer to the residual than the one below."
             )
         end = {r.quantity: r for r in part[part.method == "rank_correlation"].itertuples()}
         if "forcing" in end:
             found.append(
-                f"At {step(eta, unit)} what order 1 leaves of the error at the end, |r - r_1|/|r - r_0|, has a rank "
-                f"correlation of {bracket(end['forcing'])} with the forcing and {bracket(end['beta'])} with beta (difference "
+                f"{head} what order 1 leaves of the error at the end, |r - r_1|/|r - r_0|, has a rank correlation of "
+                f"{bracket(end['forcing'])} with the forcing and {bracket(end['beta'])} with beta (difference "
                 f"{bracket(end['forcing less beta'])})."
             )
     return found

@@ -136,3 +136,12 @@ def test_forcing_is_the_size_of_the_first_correction_over_one_step():
     np.testing.assert_allclose(found[:2], 0.0, atol=1e-15)
     expected = np.linalg.norm(orders[1, 2] - orders[0, 2]) / np.linalg.norm(residual)
     assert found[2] == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_remainder_alone_makes_the_bound():
+    """A kernel that stays, K = 1, and steps that miss by rho: b_{k+1} = |1 - eta| b_k + rho, an equality."""
+    step, rate, rho = np.arange(4), np.array([0.25]), 0.5
+    ntk = np.ones((1, 4, 1, 1))
+    bound = _bound(step, rate, ntk, np.array([[2.0]]), np.full((1, 4), rho))
+    expected = [0.0, rho, rho * (1 + 0.75), rho * (1 + 0.75 + 0.75**2)]
+    np.testing.assert_allclose(bound[0], expected, rtol=1e-14)

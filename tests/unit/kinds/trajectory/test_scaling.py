@@ -288,6 +288,9 @@ def test_which_orders_improve(study, frame):
     assert (large.estimate, large.n_runs, large.n_cells) == (0.25, 24, 3)
     assert (small.estimate, small.n_runs, small.n_all) == (1, 42, 72)
     assert pick(fits, 0.25, "order 2", "improves", "forcing >= 1").estimate == 1
+    between = ["order_0_end", "order_1_end", "order_2_end"]
+    slow.loc[:, between] = [1.0, 0.1, 0.5]  # order 2 better than order 0 but not than order 1
+    assert pick(fits_of(study, slow), 0.25, "order 2", "improves", "forcing < 1").estimate == 0
 
 
 def test_too_few_cells_fit_nothing(study, frame):
