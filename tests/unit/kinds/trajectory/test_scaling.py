@@ -254,7 +254,6 @@ def test_one_axis_has_its_exponent_alone(study, frame):
         fits = fits_of(study, part)
         assert set(fits.method) == {
             f"{name}_exponent",
-            "forcing_star",
             "beta_star",
             "beta_star_fraction",
             "rank_correlation",
