@@ -26,7 +26,7 @@ class TrainConfig(Model):
     batch: Count | None = None
     """points of a minibatch; exactly where a cell's method is sgd"""
     snapshots: Annotated[int, Field(strict=True, ge=2)] = 16
-    """number of snapshots, initialization and end included"""
+    """number of snapshots, initialization and end included; fewer where the default exceeds the steps"""
     spacing: Literal["log", "linear"] = "log"
     """of the snapshots' steps"""
     at: axis(Annotated[int, Field(strict=True, ge=1)]) | None = None
@@ -48,7 +48,7 @@ class TrainConfig(Model):
         if self.at is not None:
             if list(self.at) != sorted(set(self.at)) or self.at[-1] > self.steps:
                 raise ValueError(f"given rising steps in at, up to steps = {self.steps}; they were {list(self.at)}")
-        elif self.snapshots > self.steps + 1:
+        elif "snapshots" in self.model_fields_set and self.snapshots > self.steps + 1:
             raise ValueError(f"given at most steps + 1 = {self.steps + 1} snapshots; they were {self.snapshots}")
         return self
 
