@@ -143,11 +143,12 @@ def flow(
     *,
     rtol: float,
     atol: float,
-    floor: float = 1.0,
+    floor: float | None = 1.0,
 ) -> State:
     """Gradient flow over the time ``steps * eta``: Tsitouras' 5(4) pair with a PI step-size controller (diffrax).
 
     ``floor``: the smallest step of a network with kinks, in units of :data:`SMALLEST`; steps at most MAX_STEPS/floor.
+    None: no smallest step, and the run is given up where gates chatter.
     """
     import diffrax
 
@@ -156,7 +157,7 @@ def flow(
         return change(output - y)
 
     time, smallest = steps * eta, None
-    if network.activation in KINKED:
+    if network.activation in KINKED and floor is not None:
         trace, (low, high, share) = jnp.trace(dense.ntk_and_output(state.params, x, network)[0]), SMALLEST
         smallest = floor * jnp.clip(share * time, low / trace, high / trace)
     solution = diffrax.diffeqsolve(
@@ -168,7 +169,7 @@ def flow(
         y0=state.params,
         stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol, dtmin=smallest, force_dtmin=True),
         saveat=diffrax.SaveAt(t1=True),
-        max_steps=int(MAX_STEPS / floor),
+        max_steps=int(MAX_STEPS / (floor or 1.0)),
         throw=False,
     )
     params = jax.tree.map(lambda leaf: leaf[0], solution.ys)

@@ -44,8 +44,8 @@ def gd(network, state, steps, x, y, eta):
     return run(state, steps, x, y, jnp.asarray(eta), NO_LIMIT)
 
 
-def flow(network, state, time, x, y, rtol=1e-10, floor=1e-4):
-    """``floor``: at kinks too the tolerances are kept."""
+def flow(network, state, time, x, y, rtol=1e-10, floor=None):
+    """``floor`` None: at kinks too the tolerances are kept, where gates do not chatter for long."""
     run = jax.jit(partial(descent.flow, network=network, rtol=rtol, atol=1e-12, floor=floor))
     return run(state, 1, x, y, jnp.asarray(time), NO_LIMIT)
 
