@@ -41,14 +41,16 @@ def cells_of(data: Data, name: str = "perturbation") -> pd.DataFrame:
 def one_setting(frame: pd.DataFrame, like: pd.Series | None = None, eta: bool = True) -> pd.DataFrame:
     """Rows that differ in width and depth alone: those of ``like``, or of the setting that most cells share.
 
-    Of equals the one with most finished runs, then the smallest step size. Without ``eta`` step sizes vary too.
+    Of equals descent, then the one with most finished runs, then the smallest step size. Without ``eta`` step sizes
+    vary too.
     """
     keys = [*GROUP, "eta_unit", *(["eta"] if eta else [])]
     if like is None:
         groups = frame.groupby([*GROUP, "eta_unit", "eta"], sort=True)
-        rank = groups.finished.agg(["size", "sum"]).reset_index().sort_values(["size", "sum"], kind="stable")
-        best = rank[(rank["size"] == rank["size"].max()) & (rank["sum"] == rank["sum"].max())]
-        like = (best if len(best) else rank.tail(1)).sort_values("eta").iloc[0]
+        rank = groups.finished.agg(["size", "sum"]).reset_index()
+        rank = rank[rank["size"] == rank["size"].max()]
+        rank = rank[rank.training == "gd"] if (rank.training == "gd").any() else rank
+        like = rank.sort_values(["sum", "eta"], ascending=[False, True], kind="stable").iloc[0]
     return frame[(frame[keys] == like[keys]).all(axis=1)]
 
 

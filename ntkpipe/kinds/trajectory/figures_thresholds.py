@@ -58,9 +58,15 @@ def _along_training(axis, data: Data, curve: pd.DataFrame) -> None:
 def _stability(axis, data: Data, curve: pd.DataFrame) -> None:
     """Share of diverged runs of all widths of a depth, with exact intervals; the load where half diverge, shaded."""
     frame = one_setting(cells_of(data), curve.iloc[0], eta=False)
-    if curve.eta_unit.iloc[0] != "critical" or frame.eta.nunique() < 2:
+    flow = curve.training.iloc[0] == "flow"
+    if flow or curve.eta_unit.iloc[0] != "critical" or frame.eta.nunique() < 2:
+        why = (
+            "the flow has no step that could be too large"
+            if flow
+            else "stability needs several step sizes\nin critical units"
+        )
         axis.set_axis_off()
-        axis.text(0.5, 0.5, "stability needs several step sizes\nin critical units", ha="center", va="center")
+        axis.text(0.5, 0.5, why, ha="center", va="center")
         return
     depths = sorted(set(frame.depth))
     colours, loads = style.palette(depths), sorted(set(frame.eta))
@@ -79,7 +85,9 @@ def _stability(axis, data: Data, curve: pd.DataFrame) -> None:
     axis.set(xlabel=r"nominal load $\eta s\lambda_{max}(K_0)/2$", ylabel="share of runs that diverge")
     axis.set_xticks(loads, [f"{load:g}" for load in loads], fontsize=7.5)
     axis.minorticks_off()
-    axis.set_title("the unstable regime, all widths of a depth", fontsize=9)
+    axis.set_title(
+        f"the unstable regime, all widths of a depth\n{curve.activation.iloc[0]}, {curve.training.iloc[0]}", fontsize=9
+    )
     handles, _ = axis.get_legend_handles_labels()
     handles.append(Line2D([], [], color="0.4", linestyle="--", label="a frozen kernel diverges beyond"))
     axis.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.17), fontsize=7, ncols=2)

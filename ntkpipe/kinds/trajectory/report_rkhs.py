@@ -25,8 +25,9 @@ def rkhs_said(cells: pd.DataFrame, config: RegimesConfig, varying: list[str]) ->
     head = f"({name}) {at}" if name else at
     ends = known.iloc[[0, -1]] if len(known) > 1 else known
     found = [
-        f"{head} the space grows, K_T <= c (K_0 + lambda) on the train points, with c = {_at(ends, 'inclusion')}; the "
-        f"norm of the labels in H_T is {_at(ends, 'target_norm_change')} of that in H_0 "
+        f"{head} K_T <= c (K_0 + lambda) on the train points with c = {_at(ends, 'inclusion')}, and c (K_0 + lambda) "
+        f"<= K_T with c = {_at(ends, 'inclusion_back')} (how both grow with points decides inclusion); "
+        f"the norm of the labels in H_T is {_at(ends, 'target_norm_change')} of that in H_0 "
         f"({_sides(known, 'target_norm_change')})."
     ]
     found.append(
@@ -35,7 +36,7 @@ def rkhs_said(cells: pd.DataFrame, config: RegimesConfig, varying: list[str]) ->
         f"({_sides(known, 'rank_change')})."
     )
     found.append(
-        f"{head} the eval error of the interpolant is, over that of the network at the end, "
+        f"{head} the eval error of the interpolant from zero is, over that of the network at the end, "
         f"{_at(ends, 'kernel_error_start')} with K_0 ({_sides(known, 'kernel_error_start')}) and "
         f"{_at(ends, 'kernel_error_end')} with K_T ({_sides(known, 'kernel_error_end')})."
     )
@@ -44,15 +45,23 @@ def rkhs_said(cells: pd.DataFrame, config: RegimesConfig, varying: list[str]) ->
 
 def _at(rows: pd.DataFrame, name: str) -> str:
     """A quantity with its interval at the smallest and the largest beta."""
-    return " and ".join(f"{_interval(row, name)} at beta {row['beta']:.3g}" for _, row in rows.iterrows())
+    return " and ".join(
+        f"{_interval(row, name)} at beta {row['beta']:.3g} (width {row['width']}, depth {row['depth']})"
+        for _, row in rows.iterrows()
+    )
 
 
 def _interval(row: pd.Series, name: str) -> str:
     value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
+    if np.isnan(value):
+        return "not known"
     return f"{value:.3g}" + ("" if np.isnan(low) else f" [{low:.3g}, {high:.3g}]")
 
 
 def _sides(rows: pd.DataFrame, name: str) -> str:
-    """How many cells lie below and above 1 with their whole interval."""
-    below, above = int((rows[f"{name}_high"] < 1).sum()), int((rows[f"{name}_low"] > 1).sum())
-    return f"below 1 in {below} and above in {above} of {len(rows)} cells, by whole intervals"
+    """How many cells of each depth lie below and above 1 with their whole interval."""
+    said = [
+        f"depth {depth}: {(part[f'{name}_high'] < 1).sum()} and {(part[f'{name}_low'] > 1).sum()} of {len(part)}"
+        for depth, part in rows.groupby("depth")
+    ]
+    return f"cells below and above 1 by whole intervals, {', '.join(said)}"
