@@ -181,7 +181,11 @@ def paths(
     learned = f_train - f_train[:, :1]
     fitted = interpolants(eigen, ntk_eval_train, f_train, f_eval, y, y_eval, diag_reg, eps)
     between = spaces.pencil(ntk_train, first, diag_reg, eps)
-    slope = spectrum.decay(eigen.values, *decay_range, eps=eps)
+    if eigen.values.shape[-1] > 2:
+        slope = spectrum.decay(eigen.values, *decay_range, eps=eps)
+    else:  # no range of k to fit
+        gone, none = np.full(eigen.values.shape[:-1], np.nan), np.zeros(eigen.values.shape[:-1], int)
+        slope = spectrum.Decay(gone, gone, none, none)
     return {
         "target_norm": squared_norm(eigen, y, diag_reg, eps),
         "target_norm_free": squared_norm(eigen, y, np.zeros(1), eps)[..., 0],

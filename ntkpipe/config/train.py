@@ -48,7 +48,7 @@ class TrainConfig(Model):
         if self.at is not None:
             if list(self.at) != sorted(set(self.at)) or self.at[-1] > self.steps:
                 raise ValueError(f"given rising steps in at, up to steps = {self.steps}; they were {list(self.at)}")
-        elif "snapshots" in self.model_fields_set and self.snapshots > self.steps + 1:
+        elif self.snapshots > self.steps + 1 and self.snapshots != type(self).model_fields["snapshots"].default:
             raise ValueError(f"given at most steps + 1 = {self.steps + 1} snapshots; they were {self.snapshots}")
         return self
 

@@ -99,7 +99,7 @@ def fit_table(cells: pd.DataFrame, fits: pd.DataFrame, at: str = "end") -> list[
             {name.replace("_", " "): tables.number(getattr(row, name)) for name in settings}
             | {
                 "eta": "all" if np.isnan(row.eta) else step(row.eta, row.eta_unit).removeprefix("eta = "),
-                "quantity": row.quantity,
+                "quantity": row.quantity if row.at == at else f"{row.quantity}, {row.at}",
                 "fit": METHOD_NAMES[row.method] + _where(row),
                 "estimate [interval]": estimate,
                 "R^2": "" if np.isnan(row.r2) else f"{row.r2:.2f}",

@@ -231,7 +231,7 @@ def _thresholds(curve: pd.DataFrame, config: RegimesConfig, confidence: float) -
 
 
 FEWEST = 4
-"""Cells from which on whole cells can be resampled."""
+"""Cells in which an order must fail, to say from which size on it does: whole cells are resampled."""
 RIVALS = ("beta", "beta x steps", "drift")
 """What the forcing is compared with as a predictor, over runs and snapshots together."""
 
@@ -265,7 +265,7 @@ def _predictors(curve: pd.DataFrame, confidence: float) -> Rows:
         found = regimes.predictors(*values, last.cell.to_numpy(int), confidence)
         rows += _compared("rank_correlation", "end", "beta", found, last)
     known = long[np.isfinite(long.left1)]
-    if known.cell.nunique() >= FEWEST:
+    if known.cell[known.left1 >= 1].nunique() >= FEWEST:
         fails, cell = (known.left1 >= 1).to_numpy(), known.cell.to_numpy(int)
         for rival in RIVALS:
             values = (known[name].to_numpy(float) for name in (rival, "forcing"))
@@ -273,7 +273,7 @@ def _predictors(curve: pd.DataFrame, confidence: float) -> Rows:
             rows += _compared("roc_area", "run", rival, found, known)
     for p in (1, 2):
         known = long[np.isfinite(long[f"left{p}"])]
-        if known.cell.nunique() >= FEWEST:
+        if known.cell[known[f"left{p}"] >= 1].nunique() >= FEWEST:
             fails, cell = (known[f"left{p}"] >= 1).to_numpy(), known.cell.to_numpy(int)
             found = regimes.crossing(known.forcing.to_numpy(float), fails, cell, confidence)
             rows.append(_row(f"order {p}", "run", "forcing_star", found, known.cell.nunique(), len(known)))

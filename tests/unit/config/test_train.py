@@ -16,6 +16,8 @@ def test_snapshots_in_log_steps():
     assert steps(steps=1000, snapshots=5) == (0, 1, 10, 100, 1000)
     assert steps(steps=16, snapshots=6) == (0, 1, 2, 4, 8, 16)
     assert steps(steps=4) == (0, 1, 2, 3, 4)  # the default number of snapshots is no error of the user's
+    written = TrainConfig(steps=4).model_dump()
+    assert TrainConfig(**written) == TrainConfig(steps=4)  # nor in the config that a study writes down
     assert steps(steps=10, snapshots=11) == (0, 1, 2, 3, 4, 5, 6, 8, 10)  # 10^(i/9): 1, 1.3, 1.7, 2.2, 2.8, 3.6, ...
     assert steps(steps=7, snapshots=3) == (0, 1, 7)
     assert steps(steps=1, snapshots=2) == (0, 1)
