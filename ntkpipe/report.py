@@ -59,6 +59,8 @@ def common(study: Study) -> dict[str, Any]:
         "core_seconds": seconds,
         "core_time": duration(seconds),
         "notes": study.notes,
+        "datasets": layout.datasets(study) + layout.collected(study),
+        "table_files": [f"{study.folder}/tables/{name}.csv" for name in kinds.of(study).tables(study)],
     }
 
 

