@@ -208,7 +208,7 @@ def _from_file(config: DataConfig, path: str) -> tuple[Float[np.ndarray, "rows n
         x, y = _floats(x), None if y is None else _floats(y)
     except _UNREADABLE as error:
         text = " ".join(str(error).split())
-        raise ConfigError(where, f"a csv, npy, npz or zarr file of numbers ({text})", config.path) from None
+        raise ConfigError(where, f"a csv, npy, npz or zarr file of finite numbers ({text})", config.path) from None
     if y is not None:
         if config.column is not None:
             raise ConfigError(f"{path}.column", "left out, as the file has an array y", config.column)
@@ -267,12 +267,12 @@ def _load(file: Path) -> tuple[np.ndarray, np.ndarray | None, list[str] | None]:
 
 
 def _pair(arrays: Any, names: list[str]) -> tuple[np.ndarray, np.ndarray | None]:
-    """x and y; or the one array there is, a table."""
-    if "x" in names and "y" in names:
-        return arrays["x"][...], arrays["y"][...]
-    if len(names) != 1:
-        raise ValueError(f"it has no arrays x and y but {', '.join(names) or 'none'}")
-    return arrays[names[0]][...], None
+    """x and y, by name; or the table of a file that is one array without a name."""
+    if names == [""]:
+        return arrays[""][...], None
+    if not {"x", "y"} <= set(names):
+        raise ValueError(f"it must have arrays x and y; it has {', '.join(names) or 'none'}")
+    return arrays["x"][...], arrays["y"][...]
 
 
 def _read_csv(file: Path) -> tuple[np.ndarray, None, list[str] | None]:
@@ -289,6 +289,9 @@ def _read_csv(file: Path) -> tuple[np.ndarray, None, list[str] | None]:
         if len(cells) != len(names or (rows[:1] and rows[0]) or cells):
             raise ValueError(f"line {number} has {len(cells)} columns, the first has {len(names or rows[0])}")
         rows.append([float(cell) for cell in cells])
+        if not all(map(math.isfinite, rows[-1])):
+            column = 1 + [math.isfinite(value) for value in rows[-1]].index(False)
+            raise ValueError(f"line {number} has {cells[column - 1]} in column {column}")
     return np.array(rows, dtype=float).reshape(len(rows), -1), None, names
 
 

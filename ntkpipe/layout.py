@@ -22,7 +22,7 @@ from ntkpipe import plan as planning
 from ntkpipe.engines import catalogue
 from ntkpipe.errors import ConfigError
 from ntkpipe.plan import Job, Plan, Study
-from ntkpipe.provenance import source_hash
+from ntkpipe.provenance import source_hash, text_hash
 
 FORMATS = ("svg", "pdf", "png")
 
@@ -131,6 +131,13 @@ def shown(study: Study) -> list[tuple[str, str]]:
 def caption(study: Study, name: str) -> str:
     """The caption of a figure or table, for Snakemake's report and for ours."""
     return str(Path(__file__).parent / "kinds" / study.config.kind / "captions" / f"{name}.rst")
+
+
+def texts(studies: Iterable[Study]) -> str:
+    """Hash of what the report prints beside the code: its templates, and the captions of the studies' kinds."""
+    folder = Path(__file__).parent
+    captions = {Path(caption(study, name)) for study in studies for name, _ in shown(study)}
+    return text_hash(*folder.joinpath("templates").iterdir(), *captions)
 
 
 def files(study: Study) -> list[str]:

@@ -12,41 +12,54 @@ _RECENT = 120.0
 
 
 def note_seconds(study: Study, shard: Shard, seconds: float) -> None:
-    """Append what a shard cost to ``<study>/logs/seconds.tsv``; one short write, safe among parallel jobs."""
+    """Append to ``<study>/logs/seconds.tsv`` what a shard cost, and when it was made (Unix time).
+
+    One short write, safe among parallel jobs.
+    """
     file = Path(study.folder) / "logs" / "seconds.tsv"
     file.parent.mkdir(parents=True, exist_ok=True)
     with open(file, "a") as log:
-        log.write(f"{Path(shard.path).name}\t{seconds:.3f}\n")
+        log.write(f"{Path(shard.path).name}\t{seconds:.3f}\t{time.time():.3f}\n")
 
 
 def seconds_spent(study: Study) -> float:
     """Core-seconds of the shards that the study has now, whichever runs made them."""
+    noted = _noted(study)
+    return sum(noted.get(Path(shard.path).name, (0.0, 0.0))[0] for shard in study.shards)
+
+
+def _noted(study: Study) -> dict[str, tuple[float, float]]:
+    """Name of a shard -> (seconds, Unix time) of its last making; the time 0 in logs of older versions."""
     file = Path(study.folder) / "logs" / "seconds.tsv"
     if not file.is_file():
-        return 0.0
-    noted = dict(line.split("\t") for line in file.read_text().splitlines() if line.count("\t") == 1)
-    return sum(float(noted.get(Path(shard.path).name, 0.0)) for shard in study.shards)
+        return {}
+    rows = [line.split("\t") for line in file.read_text().splitlines()]
+    return {row[0]: (float(row[1]), float(row[2]) if row[2:] else 0.0) for row in rows if len(row) in (2, 3)}
 
 
 def line(plan: Plan) -> str:
-    """One line: shards and draws done, draws per second over the last two minutes, time left."""
+    """One line: shards and draws done, draws per second over the last two minutes, time left.
+
+    The speed is that of the shards made in these minutes, since the first of them began. Their files cannot tell: one
+    that a resumed run found and kept is as new as any.
+    """
     now, done, total = time.time(), 0, 0
     n_done = n_shards = draws_done = draws = 0
     recent_seconds, recent_draws, oldest = 0.0, 0, now
     for study in plan.studies.values():
+        noted = _noted(study)
         for shard in study.shards:
             size = shard.stop - shard.start
             n_shards, draws, total = n_shards + 1, draws + size, total + shard.seconds
-            try:
-                made = os.stat(shard.path).st_mtime
-            except FileNotFoundError:
+            if not os.path.exists(shard.path):
                 continue
+            seconds, made = noted.get(Path(shard.path).name, (0.0, 0.0))
             n_done, draws_done, done = n_done + 1, draws_done + size, done + shard.seconds
             if now - made < _RECENT:
                 recent_draws, recent_seconds, oldest = (
                     recent_draws + size,
                     recent_seconds + shard.seconds,
-                    min(oldest, made),
+                    min(oldest, made - seconds),
                 )
     elapsed = max(now - oldest, 1.0)
     speed = recent_seconds / elapsed  # planned core-seconds done per second

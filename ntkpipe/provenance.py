@@ -33,6 +33,14 @@ def source_hash(*modules: str) -> str:
     return digest.hexdigest()[:16]
 
 
+def text_hash(*files: Path) -> str:
+    """Hash of text files beside the code: templates, captions."""
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(f"{file.name}\n{file.read_text()}\n".encode())
+    return digest.hexdigest()[:16]
+
+
 def _closure(modules: tuple[str, ...]) -> dict[str, str]:
     found: dict[str, str] = {}
     waiting = list(modules)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from ntkpipe.config.errors import refuse_twice, wrong
 from ntkpipe.config.models import Count, Model, NonNegative, Positive, Width, axis
 
 DATA_KINDS = ("circle", "sphere", "gaussian", "file")
@@ -58,7 +59,7 @@ class DataConfig(Model):
     """train points of the circle: equal (default) angles 2 pi j/N, or drawn uniformly"""
     path: str | None = None
     """data file, relative to the working directory: a table whose columns are the coordinates and the target (csv
-    with or without a header line, npy, a zarr array), or arrays x and y (npz, zarr); only with kind: file"""
+    with or without a header line, npy, a zarr array), or arrays x and y (npz, a zarr group); only with kind: file"""
     column: Column = None
     """column of the table that is the target: its name in the header line, or its number from 0, negative from the
     end (default: the last)"""
@@ -91,32 +92,27 @@ class DataConfig(Model):
         for key, (on, values) in _ONLY_WITH.items():
             if getattr(self, key) is not None and chosen[on] not in values:
                 allowed = " or ".join(map(repr, values))
-                raise ValueError(f"without {key} unless {on} is {allowed}; {on} was {chosen[on]!r}")
+                raise wrong((key,), f"left out unless {on} is {allowed}; {on} was {chosen[on]!r}")
         if self.kind == "file" and self.path is None:
-            raise ValueError("given a path when kind is 'file'; it had none")
+            raise wrong(("path",), "given when kind is 'file'; it had none")
         if (self.kind == "file") != (self.law == "column"):
-            raise ValueError(f"given target 'column' exactly when kind is 'file'; target was {self.law!r}")
+            raise wrong(("target",), f"'column' exactly when kind is 'file'; it was {self.law!r}")
         if self.law == "fourier" and self.kind != "circle":
-            raise ValueError(f"given target 'fourier' only when kind is 'circle'; kind was {self.kind!r}")
+            raise wrong(("target",), f"'fourier' only when kind is 'circle'; kind was {self.kind!r}")
         if self.dim == 1 and (self.kind == "circle" or self.law == "product"):
             what = "on the circle" if self.kind == "circle" else "with target 'product'"
-            raise ValueError(f"given dim of at least 2 {what}; dim was 1")
+            raise wrong(("dim",), f"at least 2 {what}; it was 1")
         if self.law == "fourier":
             self._check_modes()
         return self
 
     def _check_modes(self) -> None:
         frequencies = self.frequencies or DEFAULT_FREQUENCIES
-        if len(set(frequencies)) < len(frequencies):
-            raise ValueError(f"given distinct frequencies; they were {list(frequencies)}")
+        refuse_twice(self, "frequencies")
         if self.angles != "uniform" and 2 * max(frequencies) >= self.train:
-            raise ValueError(
-                f"given frequencies of less than train/2 = {self.train / 2:g} on equal angles, which cannot tell "
-                f"higher ones from lower ones; the largest was {max(frequencies)}"
-            )
+            must = f"less than train/2 = {self.train / 2:g} on equal angles, which cannot tell higher from lower ones"
+            raise wrong(("frequencies",), f"{must}; the largest was {max(frequencies)}")
         for key in ("amplitudes", "phases"):
             values = getattr(self, key)
             if values is not None and len(values) != len(frequencies):
-                raise ValueError(
-                    f"given one of {key} for each of the {len(frequencies)} frequencies; {len(values)} given"
-                )
+                raise wrong((key,), f"one for each of the {len(frequencies)} frequencies; {len(values)} given")

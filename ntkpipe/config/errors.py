@@ -14,6 +14,23 @@ _UNION_TAGS = ("float", "literal['normal']")
 """How pydantic names the members of a label, a number or `normal`, in a location."""
 
 
+def wrong(key: tuple[str | int, ...], must: str) -> ValidationError:
+    """What a validator of a model raises where one key is to blame: its path from that model, what it must be and was.
+
+    (A ValueError has the path of the whole model.)
+    """
+    error: Any = {"type": "value_error", "loc": key, "input": None, "ctx": {"error": ValueError(must)}}
+    return ValidationError.from_exception_data(".".join(map(str, key)), [error])
+
+
+def refuse_twice(model: Any, *keys: str) -> None:
+    """Refuse lists that hold a value twice; see :func:`wrong`."""
+    for key in keys:
+        values = getattr(model, key) or ()
+        if len(set(values)) < len(values):
+            raise wrong((key,), f"a list of distinct values; it was {list(values)}")
+
+
 def first_error(
     error: ValidationError, tree: Any, source: str, known_keys: Callable[[list[Any]], list[str]]
 ) -> ConfigError:

@@ -15,6 +15,8 @@ ENGINES = ("auto", "exact", "scalar", "matrix_free", "dense")
 Width = Annotated[int, Field(strict=True, ge=1)]
 Depth = Annotated[int, Field(strict=True, ge=0)]
 Count = Annotated[int, Field(strict=True, ge=1)]
+Angles = Annotated[int, Field(strict=True, ge=8)]
+"""Number of equal angles: fewer than 8 cannot tell cos(3 theta) from a lower mode."""
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Label = Annotated[float, Field(strict=True, allow_inf_nan=False)] | Literal["normal"]
@@ -86,7 +88,7 @@ class GridConfig(Model):
     sigma_v: axis(Positive) | None = None
     """values of network.sigma_v"""
     sigma_b: axis(Positive) | None = None
-    """values of network.sigma_b"""
+    """values of network.sigma_b; several only where there are biases"""
     readout: axis(Literal[READOUTS]) | None = None
     """values of network.readout"""
     engine: axis(Literal[ENGINES]) | None = None
@@ -101,6 +103,10 @@ class GridConfig(Model):
     """values of train.method (trajectory); cells that differ in method or eta train the same networks"""
     label: axis(Label) | None = None
     """values of step.label (first_step)"""
+    train: axis(Angles) | None = None
+    """values of membership.train; cells that differ in train or steps train the same networks"""
+    steps: axis(Count) | None = None
+    """values of membership.steps"""
 
     @model_validator(mode="after")
     def _shape(self) -> GridConfig:

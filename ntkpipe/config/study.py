@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
 from ntkpipe import kinds
 from ntkpipe.config.data import DataConfig
+from ntkpipe.config.errors import wrong
 from ntkpipe.config.membership import MembershipConfig
 from ntkpipe.config.models import (
     ENGINES,
@@ -63,10 +64,26 @@ class StudyConfig(Model):
     tolerances: TolerancesConfig = TolerancesConfig()
     fits: FitsConfig = FitsConfig()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_this_kind(cls, tree: Any) -> Any:
+        kinds.refuse_foreign(tree)
+        return tree
+
     @model_validator(mode="after")
     def _kind_fits(self) -> StudyConfig:
-        kinds.refuse_foreign(self)
         kinds.of(self).check(self)
+        return self
+
+    @model_validator(mode="after")
+    def _sigma_b_has_biases(self) -> StudyConfig:
+        for number, grid in enumerate(self.grid):
+            if len(grid.sigma_b or ()) > 1 and "none" in (grid.bias_init or (self.network.bias_init,)):
+                must = (
+                    "one value where bias_init is none (without biases cells would differ by noise alone; those "
+                    f"with biases may have a grid of their own); it was {list(grid.sigma_b)}"
+                )
+                raise wrong(("grid", number, "sigma_b"), must)
         return self
 
     @property
@@ -77,6 +94,11 @@ class StudyConfig(Model):
             return None
         model, _ = get_args(type(self).model_fields[key].annotation)  # a model, or None
         return getattr(self, key) or model()
+
+    @property
+    def reading(self) -> RegimesConfig:
+        """How trajectories are read: ``regimes``, or its defaults."""
+        return self.regimes or RegimesConfig()
 
 
 class Config(Model):

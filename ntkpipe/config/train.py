@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from ntkpipe.config.errors import refuse_twice, wrong
 from ntkpipe.config.models import ETA_UNITS, METHODS, Count, Model, Positive, axis
 
 
@@ -30,7 +31,7 @@ class TrainConfig(Model):
     spacing: Literal["log", "linear"] = "log"
     """of the snapshots' steps"""
     at: axis(Annotated[int, Field(strict=True, ge=1)]) | None = None
-    """steps of the snapshots instead, rising; initialization is added"""
+    """steps of the snapshots, rising, instead of `snapshots` and `spacing`; initialization is added"""
     divergence: Annotated[float, Field(strict=True, gt=1, allow_inf_nan=False)] = 1e4
     """a run whose loss exceeds this many times its first loss has diverged: recorded as unstable, with its time"""
     rtol: Positive = 1e-7
@@ -39,17 +40,20 @@ class TrainConfig(Model):
     """absolute tolerance of the flow's integrator"""
     tensors: bool = Field(default=False, strict=True)
     """predict K_t from initialization by the third- and fourth-order tensors too (smooth activations)"""
-
     per_layer: bool = Field(default=False, strict=True)
     """keep what each layer contributes to K_t on the train points too (depth + 1 times the storage of K_t)"""
 
     @model_validator(mode="after")
     def _fits(self) -> TrainConfig:
+        # the defaults are no choice of the user's: the config that a study writes down has them too
+        chosen = [key for key in ("snapshots", "spacing") if getattr(self, key) != type(self).model_fields[key].default]
         if self.at is not None:
             if list(self.at) != sorted(set(self.at)) or self.at[-1] > self.steps:
-                raise ValueError(f"given rising steps in at, up to steps = {self.steps}; they were {list(self.at)}")
-        elif self.snapshots > self.steps + 1 and self.snapshots != type(self).model_fields["snapshots"].default:
-            raise ValueError(f"given at most steps + 1 = {self.steps + 1} snapshots; they were {self.snapshots}")
+                raise wrong(("at",), f"rising steps, up to steps = {self.steps}; they were {list(self.at)}")
+            for key in chosen:
+                raise wrong((key,), f"left out where at gives the steps of the snapshots; it was {getattr(self, key)}")
+        elif self.snapshots > self.steps + 1 and "snapshots" in chosen:
+            raise wrong(("snapshots",), f"at most steps + 1 = {self.steps + 1}; it was {self.snapshots}")
         return self
 
     def varied(self, values: dict[str, Any]) -> TrainConfig:
@@ -87,5 +91,6 @@ class RegimesConfig(Model):
     @model_validator(mode="after")
     def _ordered(self) -> RegimesConfig:
         if self.strong <= max(self.lazy):
-            raise ValueError(f"given strong above lazy; strong was {self.strong:g}, lazy {list(self.lazy)}")
+            raise wrong(("lazy",), f"below strong = {self.strong:g}; it was {list(self.lazy)}")
+        refuse_twice(self, "lazy", "diag_reg")
         return self

@@ -90,22 +90,40 @@ def load(what: Any, room: str) -> ModuleType:
     return importlib.import_module(module(what, room))
 
 
-def refuse_foreign(config: Any) -> None:
-    """Refuse settings and grid axes of other kinds.
+def refuse_foreign(tree: Any) -> None:
+    """Refuse settings and grid axes of other kinds, whatever they hold.
+
+    ``tree``: a study as YAML gives it, unchecked; what is no study of a known kind is left to the checks that follow.
 
     Raises
     ------
-    ValueError: the config of a study has one.
+    ValueError: the study has one.
     """
-    mine = of(config)
+    if not isinstance(tree, dict) or tree.get("kind") not in NAMES:
+        return
+    mine = of(tree["kind"])
     for name in NAMES:
         for key in of(name).sections:
-            if key not in mine.sections and getattr(config, key) is not None:
+            if key not in mine.sections and tree.get(key) is not None:
                 raise ValueError(f"without {key} unless kind is {_those_with('sections', key)}; it had {key}")
-    for grid in config.grid:
+    grids = tree.get("grid")
+    for grid in grids if isinstance(grids, list) else [grids]:
         for axis in sorted({axis for name in NAMES for axis in of(name).axes} - set(mine.axes)):
-            if getattr(grid, axis) is not None:
+            if isinstance(grid, dict) and grid.get(axis) is not None:
                 raise ValueError(f"without grid axis {axis} unless kind is {_those_with('axes', axis)}; it had {axis}")
+
+
+def check_own_points(config: Any, points: str) -> None:
+    """Of a kind that brings its own ``points`` and keeps all kernels: no ``inputs``, and ``keep: full``.
+
+    Raises
+    ------
+    ValueError: the config of a study asks for something else.
+    """
+    if config.inputs != type(config.inputs)():
+        raise ValueError(f"without inputs where kind is {config.kind!r} (its points are {points}); it had inputs")
+    if config.keep != "full":
+        raise ValueError(f"given keep: full where kind is {config.kind!r}; it was {config.keep!r}")
 
 
 def _those_with(what: str, name: str) -> str:

@@ -175,6 +175,11 @@ def _edit(run: Run, tmp_path: Path, module: str, pattern: str, replacement: str)
     return Run(run.folder, checkout)
 
 
+def test_an_edited_template_reruns_the_report_only(run: Run, tmp_path: Path) -> None:
+    edited = _edit(run, tmp_path, "templates/index.html.j2", r"What was run", "What ran")
+    assert edited.planned() == {"report": 1, "all": 1}
+
+
 def test_an_edited_figure_reruns_figures_and_report_only(run: Run, tmp_path: Path) -> None:
     assert _edit(run, tmp_path, "kinds/initialization/figures.py", r"\Z", "\n# a comment\n").planned() == {}
     edited = _edit(run, tmp_path, "kinds/initialization/figures.py", r"linewidth=[\d.]+", "linewidth=0.123")

@@ -60,6 +60,7 @@ rule report:
             studies=PLAN.studies.values(),
             rooms=("report",),
         ),
+        texts=layout.texts(PLAN.studies.values()),
         title=PLAN.config.title,
     shell:
         "python -m ntkpipe report --config {params.config} 2>&1 | tee {log}"

@@ -1,10 +1,13 @@
 """Configs: what is accepted, and for everything wrong an error with key path, must be and was."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import yaml
 
-from ntkpipe import config, plan
+from ntkpipe import config, kinds, plan
 from ntkpipe.config.models import Model
 from ntkpipe.errors import ConfigError
 
@@ -153,6 +156,29 @@ BAD = {
         "without duplicate cells",
         "engine scalar",
     ),
+    "several sigma_b without biases": (
+        {"grid": {"width": 4, "depth": 1, "sigma_b": [0.1, 1.0]}},
+        "studies.s.grid.sigma_b",
+        "one value where bias_init is none",
+        "[0.1, 1.0]",
+    ),
+    "several sigma_b without biases in one of two grids": (
+        {
+            "grid": [
+                {"width": 4, "depth": 1, "bias_init": "zero", "sigma_b": [0.1, 1.0]},
+                {"width": 4, "depth": 1, "sigma_b": [0.2, 2.0]},
+            ]
+        },
+        "studies.s.grid.1.sigma_b",
+        "one value where bias_init is none",
+        "[0.2, 2.0]",
+    ),
+    "several sigma_b with and without biases": (
+        {"grid": {"width": 4, "depth": 1, "bias_init": ["zero", "none"], "sigma_b": [0.1, 1.0]}},
+        "studies.s.grid.sigma_b",
+        "a grid of their own",
+        "[0.1, 1.0]",
+    ),
     "memory beyond the cap": (TOO_WIDE, "studies.s.grid", "fit in 0.0 GiB (execution.memory_gib)", "engine dense"),
     "memory beyond the machine": (
         {"grid": {"width": 10**10, "depth": 1}, "engine": "matrix_free"},
@@ -187,6 +213,16 @@ def test_bad_value_is_named_with_path_must_and_was(name, make_plan):
     assert must in said
     assert was in said[said.index(must) + len(must) :] or was in said.split("; ")[-1]
     assert "\n" not in text
+
+
+def test_sigma_b_varies_where_there_are_biases(make_study):
+    """And grids without biases beside it have theirs once."""
+    grids = [
+        {"width": 4, "depth": 1, "bias_init": ["zero", "normal"], "sigma_b": [0.1, 1.0]},
+        {"width": 4, "depth": 1, "bias_init": "none", "sigma_b": 0.1},
+    ]
+    assert len(make_study(grid=grids).cells) == 5
+    assert len(make_study(grid={"width": 4, "depth": 1, "sigma_b": [0.1, 1.0]}, **NORMAL).cells) == 2
 
 
 @pytest.mark.parametrize(
@@ -312,6 +348,14 @@ def test_config_is_frozen_and_survives_its_own_dump(study_tree, tmp_path):
     assert [c.text for c in plan.make(again).studies["s"].cells] == [
         c.text for c in plan.make(first).studies["s"].cells
     ]
+
+
+def test_the_examples_of_the_readme_are_studies(tmp_path):
+    """One of each kind; they can be planned as they stand."""
+    text = (Path(config.__file__).parents[2] / "README.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    planned = plan.make(_load(tmp_path, f"results: {tmp_path}\n{example}"))
+    assert [study.config.kind for study in planned.studies.values()] == list(kinds.NAMES)
 
 
 def test_every_key_is_documented():

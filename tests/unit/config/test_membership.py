@@ -8,12 +8,18 @@ from ntkpipe.errors import ConfigError
 
 # name -> (keys of the study, key path, what it must be, what it was)
 BAD = {
-    "two sizes": ({"membership": {"points": [8, 16]}}, "membership", "at least 3 numbers of points", "[8, 16]"),
-    "no divisor": ({"membership": {"points": [8, 16, 40]}}, "membership", "each divides the next", "[8, 16, 40]"),
-    "falling": ({"membership": {"points": [32, 16, 8]}}, "membership", "each divides the next", "[32, 16, 8]"),
+    "two sizes": ({"membership": {"points": [8, 16]}}, "membership.points", "at least 3 numbers of points", "[8, 16]"),
+    "no divisor": ({"membership": {"points": [8, 16, 40]}}, "membership.points", "each divides the next", "40]"),
+    "falling": ({"membership": {"points": [32, 16, 8]}}, "membership.points", "each divides the next", "[32, 16, 8]"),
     "few points": ({"membership": {"points": [4, 8, 16]}}, "membership.points.0", "at least 8", "4"),
     "few train points": ({"membership": {"train": 4}}, "membership.train", "at least 8", "4"),
-    "a target twice": ({"membership": {"targets": ["odd", "odd"]}}, "membership", "distinct targets", "['odd', 'odd']"),
+    "a target twice": (
+        {"membership": {"targets": ["odd", "odd"]}},
+        "membership.targets",
+        "distinct values",
+        "['odd', 'odd']",
+    ),
+    "a ridge twice": ({"membership": {"diag_reg": [0.0, 0]}}, "membership.diag_reg", "distinct values", "[0.0, 0.0]"),
     "unknown target": (
         {"membership": {"targets": "even"}},
         "membership.targets",
@@ -44,12 +50,13 @@ def test_bad_value_is_named_with_path_must_and_was(name, make_plan):
 def test_defaults():
     settings = MembershipConfig()
     assert settings.targets == ("smooth", "odd", "step") and settings.points == (8, 16, 32, 64, 128)
-    assert (settings.train, settings.steps, settings.eta, settings.diag_reg) == (64, 200, 0.5, (0.0,))
+    assert (settings.train, settings.steps, settings.eta, settings.diag_reg) == (64, 200, 0.5, (0.0, 1e-3))
 
 
 def test_settings_of_membership_are_refused_elsewhere(study_tree):
-    with pytest.raises(ConfigError, match="without membership unless kind is 'membership'; it had membership"):
-        config.parse(study_tree(membership={}))
+    for wrong in ({}, {"points": [8, 16]}, {"piont": 3}):  # whatever else is wrong with them
+        with pytest.raises(ConfigError, match=r"studies\.s: must be without membership unless kind is 'membership'"):
+            config.parse(study_tree(membership=wrong))
 
 
 def test_cells_of_other_settings_draw_the_same_networks(make_plan):

@@ -41,6 +41,8 @@ def test_snapshots_where_they_are_asked_for():
     assert steps(steps=100, at=[1, 7, 50]) == (0, 1, 7, 50)  # the run may end with the last of them
     assert steps(steps=100, at=100) == (0, 100)
     assert steps(steps=3, at=[3]) == (0, 3)  # the default number of snapshots is then without meaning
+    written = TrainConfig(steps=9, at=[2, 3]).model_dump(mode="json")
+    assert TrainConfig(**written) == TrainConfig(steps=9, at=[2, 3])  # nor is it an error where it is written down
 
 
 def test_defaults():
@@ -60,7 +62,9 @@ def plan_one(make_plan, **keys):
 
 # name -> (keys of the study, key path, what it must be, what it was)
 BAD = {
-    "strong below lazy": ({"regimes": {"lazy": [0.3, 2.0]}}, "regimes", "strong above lazy", "[0.3, 2.0]"),
+    "strong below lazy": ({"regimes": {"lazy": [0.3, 2.0]}}, "regimes.lazy", "below strong = 1", "[0.3, 2.0]"),
+    "lazy twice": ({"regimes": {"lazy": [0.1, 0.2, 0.1]}}, "regimes.lazy", "distinct values", "[0.1, 0.2, 0.1]"),
+    "a ridge twice": ({"regimes": {"diag_reg": [1, 1.0]}}, "regimes.diag_reg", "distinct values", "[1.0, 1.0]"),
     "sgd without batch": ({"train": {"method": "sgd"}}, "train.batch", "given where the method of a cell", "none"),
     "batch without sgd": ({"train": {"batch": 2}}, "train.batch", "left out where the method of no cell is 'sgd'", "2"),
     "batch of flow": ({"train": {"method": "flow", "batch": 2}}, "train.batch", "left out where", "2"),
@@ -105,13 +109,15 @@ BAD = {
     "one snapshot": ({"train": {"snapshots": 1}}, "train.snapshots", "at least 2", "1"),
     "more snapshots than steps": (
         {"train": {"steps": 3, "snapshots": 5}},
-        "train",
-        "at most steps + 1 = 4 snapshots",
+        "train.snapshots",
+        "at most steps + 1 = 4",
         "5",
     ),
-    "falling steps": ({"train": {"at": [4, 2]}}, "train", "rising steps in at", "[4, 2]"),
-    "a step twice": ({"train": {"at": [2, 2]}}, "train", "rising steps in at", "[2, 2]"),
-    "steps beyond the end": ({"train": {"steps": 5, "at": [2, 6]}}, "train", "up to steps = 5", "[2, 6]"),
+    "falling steps": ({"train": {"at": [4, 2]}}, "train.at", "rising steps", "[4, 2]"),
+    "a step twice": ({"train": {"at": [2, 2]}}, "train.at", "rising steps", "[2, 2]"),
+    "steps and a number of them": ({"train": {"at": [2, 6], "snapshots": 5}}, "train.snapshots", "left out", "5"),
+    "steps and spacing": ({"train": {"at": [2, 6], "spacing": "linear"}}, "train.spacing", "left out", "linear"),
+    "steps beyond the end": ({"train": {"steps": 5, "at": [2, 6]}}, "train.at", "up to steps = 5", "[2, 6]"),
     "initialization in at": ({"train": {"at": [0, 2]}}, "train.at.0", "at least 1", "0"),
     "share of the loss": ({"regimes": {"loss": 1.0}}, "regimes.loss", "less than 1", "1.0"),
     "engine": ({"engine": "matrix_free"}, "engine", "dense (or auto) where kind is 'trajectory'", "'matrix_free'"),
@@ -140,9 +146,10 @@ def test_bad_value_is_named_with_path_must_and_was(name, make_plan):
 @pytest.mark.parametrize("key", ["data", "train", "regimes"])
 @pytest.mark.parametrize("kind", ["initialization", "first_step"])
 def test_settings_of_training_are_refused_elsewhere(study_tree, key, kind):
-    with pytest.raises(ConfigError, match=f"without {key} unless kind is 'trajectory'; it had {key}") as caught:
-        config.parse(study_tree(kind=kind, **{key: {}}))
-    assert "\n" not in str(caught.value)
+    for wrong in ({}, {"steps": 0, "loss": 7, "kind": "file"}, {"unknown": 1}, 3):  # whatever else is wrong with them
+        with pytest.raises(ConfigError, match=f"without {key} unless kind is 'trajectory'; it had {key}") as caught:
+            config.parse(study_tree(kind=kind, **{key: wrong}))
+        assert "\n" not in str(caught.value)
 
 
 def test_the_grid_varies_the_step_size(make_plan):
