@@ -17,9 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ntkpipe.analysis.drift import EPS, Eigen
-from ntkpipe.analysis.frozen import ACCURACY
-from ntkpipe.analysis.spectrum import ridge
+from ntkpipe.analysis.drift import ACCURACY, EPS, Eigen
+from ntkpipe.analysis.frozen import ridge
 
 ROUNDING = EPS**0.5
 """|P y|/|y| up to which a target has no part outside the range: half of the digits, as vectors near the floor mix."""

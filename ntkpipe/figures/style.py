@@ -12,7 +12,7 @@ import pandas as pd
 import seaborn as sns
 import xarray as xr
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from ntkpipe.networks import SETTINGS
 
@@ -105,7 +105,7 @@ def log(axes, which: str = "xy") -> None:
 
 
 def readable_log(axis) -> None:
-    """Log axis with plain numbers up to 1000 and powers beyond."""
+    """Log axis with plain numbers up to 1000 and powers beyond; over less than 1.5 decades 2 and 5 have them too."""
 
     def text(value: float, _position) -> str:
         if 1e-3 < value < 1e4:
@@ -114,6 +114,13 @@ def readable_log(axis) -> None:
         mantissa = value / 10.0**exponent
         return f"$10^{{{exponent}}}$" if abs(mantissa - 1) < 1e-6 else rf"${mantissa:g}\times10^{{{exponent}}}$"
 
+    def between(value: float, position) -> str:
+        low, high = sorted(axis.get_view_interval())
+        decades, first = math.log10(high / low), round(value / 10.0 ** math.floor(math.log10(value) + 1e-9), 6)
+        wanted = (2, 5) if decades > 0.6 else (1.5, 2, 3, 4, 5, 6, 7, 8)
+        return text(value, position) if decades < 1.5 and first in wanted else ""
+
     axis.set_major_locator(LogLocator(base=10, numticks=12))
     axis.set_major_formatter(FuncFormatter(text))
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_locator(LogLocator(base=10, subs=(1.5, *range(2, 10)), numticks=12))
+    axis.set_minor_formatter(FuncFormatter(between))

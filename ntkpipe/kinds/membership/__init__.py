@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from ntkpipe.kinds import Kind
+from ntkpipe.kinds import Kind, check_own_points
 
 SECTION = "docs/theory.md section 6"
 
 
 def coords(settings: Any) -> dict[str, Any]:
     """Coordinates that training gives a cell."""
-    return {"eta": settings.eta, "steps": settings.steps}
+    return {"eta": settings.eta, "steps": settings.steps, "train_points": settings.train}
 
 
 def check(config: Any) -> None:
     """Kernels are kept, and the points are those of ``membership``."""
-    if config.inputs != type(config.inputs)():
-        raise ValueError("without inputs where kind is 'membership' (its points are its own); it had inputs")
-    if config.keep != "full":
-        raise ValueError(f"given keep: full where kind is 'membership'; it was {config.keep!r}")
+    check_own_points(config, "its own")
 
 
 def points(config: Any, path: str) -> tuple[int, int, str]:
@@ -49,26 +46,33 @@ KIND = Kind(
     sums={},
     columns={
         "membership": [
-            "depth", "width", "beta", "decay", "decay_scatter", "drift", "drift_low", "drift_high", "start_singular",
-            "trained_singular",
+            "depth", "width", "beta", "train_points", "steps", "decay_even", "decay_odd", "drift", "drift_low",
+            "drift_high", "start_singular", "trained_singular",
         ],
         "growth": [
-            "depth", "width", "target", "kernel", "quantity", "points_min", "points_max", "estimate", "low", "high",
-            "predicted", "n_runs", "n_singular",
+            "depth", "width", "train_points", "steps", "target", "diag_reg", "of", "kernel", "quantity", "points_min",
+            "points_max", "estimate", "low", "high", "last", "last_low", "last_high", "verdict", "asymptotic", "limit",
+            "n_runs", "n_singular", "n_all",
         ],
     },
     tables=lambda study: ["membership", "growth"],
-    figures=lambda study: ["norm_growth", "membership_sigma_b"],
+    figures=lambda study: ["inclusion", "norm_growth", "membership_sigma_b"],
     collection="kernels",
     quantum=8,
     settings="membership",
+    axes=("train", "steps"),
     coords=coords,
     long_names={
         "eta": "step size in units of 2/lambda_max(K_0)",
         "steps": "steps of gradient descent",
+        "train_points": "number n of train points, at the angles 2 pi j/n + pi/lcm(n, N)",
         "points": "number of equal angles N on which the norm is taken",
         "target": "the function whose norm it is, and on which the network is trained",
-        "kernel": "start: K_0; trained: K_t of the network trained on the target; limit: infinite width",
+        "kernel": "start: K_0; trained: K_t of the network trained on the target; limit: infinite width; trained / "
+        "start: the quotient; A in B: as space; network: the trained network itself",
+        "space": "A in B: smallest c with K_A <= c K_B; redrawn: K_0 of another network",
+        "of": "norm: y^T K_N^{-1} y; inclusion: smallest c with K <= c K'; error: mean squared error off the N points",
+        "verdict": "what a gamma says: inside (bounded) or outside (grows) up to these N, or neither",
         "diag_reg": "ridge in units of the mean eigenvalue",
     },
     check=check,

@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
 from ntkpipe import labels, parallel, store
 from ntkpipe.analysis import drift, growth, membership, spectrum
+from ntkpipe.analysis.drift import Eigen
 from ntkpipe.analysis.growth import Subsets
+from ntkpipe.analysis.membership import OnRange
 from ntkpipe.analysis.trajectory import geometric_mean
 from ntkpipe.kinds.membership import SECTION, exponents, targets
 from ntkpipe.labels import cell_coords, variable_attrs
@@ -18,6 +21,7 @@ from ntkpipe.plan import Cell, Study
 from ntkpipe.theory import circle, infinite_width
 
 KERNELS = ("start", "trained")
+SPACES = ("trained in start", "start in trained", "redrawn in start")
 RUN = ("cell", "seed", "kernel", "target", "points", "diag_reg")
 LIMIT = ("cell", "target", "points", "diag_reg")
 FOUND = {
@@ -31,6 +35,11 @@ FOUND = {
     "singular_limit": (LIMIT, "is the limit kernel singular on the target, to rounding?"),
     "rank_limit": (LIMIT, "eigenvalues of the limit kernel above the precision floor"),
     "eval_mse_limit": (LIMIT, "the same error with the kernel of infinite width"),
+    "inclusion": (
+        ("cell", "seed", "space", "target", "points", "diag_reg"),
+        "smallest c with K <= c (K' + lambda), K in K' as space says; NaN where K' is singular; redrawn: K_0 of the "
+        "network drawn next, of every second one, the same for every target",
+    ),
     "norm_mean": ((*RUN[:1], *RUN[2:]), "geometric mean of the norm over the networks that have one"),
     "norm_low": ((*RUN[:1], *RUN[2:]), "lower end of its interval"),
     "norm_high": ((*RUN[:1], *RUN[2:]), "upper end of its interval"),
@@ -39,8 +48,8 @@ FOUND = {
     "eigenvalue": (("cell", "mode"), "lambda_q of the limit kernel under dtheta/(2 pi)"),
     "network_mse": (("cell", "seed", "target"), "mean squared error of the trained network at the finest points"),
     "moved": (("cell", "seed", "target"), "|K_t - K_0|_F/|K_0|_F on the finest points, after training"),
-    "decay": (("cell",), "alpha of lambda_q ~ q^-alpha, limit kernel, over half the smallest to half the largest N"),
-    "decay_scatter": (("cell",), "root mean square residual of log lambda_q"),
+    "decay_even": (("cell",), "alpha of lambda_q ~ q^-alpha over even q, largest N/4 to largest N, limit kernel"),
+    "decay_odd": (("cell",), "the same over odd q; NaN where they have no eigenvalue, or fall by no power"),
     "drift": (("cell",), "geometric mean of |K_t - K_0|_F/|K_0|_F over networks and targets"),
     "drift_low": (("cell",), "lower end of its interval, networks being independent"),
     "drift_high": (("cell",), "upper end of its interval"),
@@ -50,6 +59,8 @@ FOUND = {
 """Variables of ``membership``: name -> (dims, meaning)."""
 KNOWN = 1e-10
 """Share of the largest eigenvalue from which on one of the limit kernel is known: beyond its quadrature's error."""
+POWER = 0.02
+"""Scatter of log lambda_q up to which a spectrum falls by a power."""
 
 
 def run(study: Study) -> None:
@@ -71,10 +82,15 @@ def norms(study: Study, cell: Cell, data: xr.Dataset) -> dict[str, np.ndarray]:
     """What ``membership`` holds of a cell: name -> array without the dim cell."""
     settings, confidence = study.config.settings, study.config.tolerances.confidence
     reg, y, start, trained = np.array(settings.diag_reg), *(data[n].values for n in ("y", "ntk_start", "ntk_trained"))
-    by_target = [
-        _growth(np.stack([start, trained[:, t]], axis=1), settings.points, y[t], reg) for t in range(len(y))
-    ]  # each (seed, kernel, points, reg)
-    found = {name: np.stack([getattr(part, name) for part in by_target], axis=2) for name in by_target[0]._fields}
+    nested = subsets(settings.points)
+    at_start, at_end = growth.decompositions(start, nested), growth.decompositions(trained, nested)
+    by_target = []
+    for t, row in enumerate(y):
+        ends = [Eigen(*(part[:, t] for part in eigen)) for eigen in at_end]
+        parts = growth.norms(at_start, start, nested, row, reg), growth.norms(ends, trained[:, t], nested, row, reg)
+        by_target.append(OnRange(*(np.stack(pair, axis=1) for pair in zip(*parts, strict=True))))
+    found = {name: np.stack([getattr(part, name) for part in by_target], axis=2) for name in OnRange._fields}
+    found["inclusion"] = inclusions(start, trained, at_start, at_end, nested, reg)
     found |= limit(cell, settings, y, reg)
     mean = np.apply_along_axis(lambda values: np.array(geometric_mean(values, confidence)), 0, found["norm"])
     found |= dict(zip(("norm_mean", "norm_low", "norm_high"), mean, strict=True))
@@ -88,21 +104,43 @@ def norms(study: Study, cell: Cell, data: xr.Dataset) -> dict[str, np.ndarray]:
     return found
 
 
+def inclusions(
+    start: Float[np.ndarray, "seed n n"],
+    trained: Float[np.ndarray, "seed target n n"],
+    at_start: list[Eigen],
+    at_end: list[Eigen],
+    nested: Subsets,
+    reg: Float[np.ndarray, " reg"],
+) -> Float[np.ndarray, "seed space target size reg"]:
+    """Smallest c with K <= c (K' + lambda), for each of :data:`SPACES`.
+
+    Every second network has the next as its redrawn one, so that these pairs are independent.
+    """
+    base = [Eigen(*(part[:, None] for part in eigen)) for eigen in at_start]
+    redrawn = np.full_like(start, np.nan)
+    redrawn[:-1:2] = start[1::2]
+    forth = growth.inclusion(trained, base, nested, reg).largest
+    back = growth.inclusion(start[:, None], at_end, nested, reg).largest
+    again = growth.inclusion(redrawn[:, None], base, nested, reg).largest
+    return np.stack([forth, back, np.broadcast_to(again, forth.shape)], axis=1)
+
+
 def limit(cell: Cell, settings: Any, y: np.ndarray, reg: np.ndarray) -> dict[str, np.ndarray]:
     """The same with the kernel of infinite width: by linear algebra, by its spectrum, and by Fourier sums."""
     network, sizes = cell.network, settings.points
     ntk = infinite_width.kernels(network, targets.on_circle(targets.probe_angles(sizes[-1]))).ntk
-    parts = [_growth(ntk[None], sizes, row, reg) for row in y]
+    nested = subsets(sizes)
+    eigens = growth.decompositions(ntk[None], nested)
+    parts = [growth.norms(eigens, ntk[None], nested, row, reg) for row in y]
     found = {f"{name}_limit": np.stack([getattr(part, name)[0] for part in parts]) for name in parts[0]._fields}
     modes = np.arange(sizes[-1] // 2)
-    eigenvalues = circle.spectrum(lambda t: circle.profile(network, t).ntk[0], modes).eigenvalues
-    known = eigenvalues > KNOWN * eigenvalues.max()
-    law = spectrum.power_law(np.maximum(modes, 1), eigenvalues, known & (modes >= sizes[0] // 2))
-    every = [index[1] - index[0] for index in subsets(sizes)]
+    values = circle.spectrum(lambda t: circle.profile(network, t).ntk[0], np.arange(sizes[-1] + 1)).eigenvalues
+    eigenvalues = values[modes]
+    every = [index[1] - index[0] for index in nested]
     return found | {
         "eigenvalue": eigenvalues,
-        "decay": -law.exponent,
-        "decay_scatter": law.scatter,
+        "decay_even": decay(values, 0),
+        "decay_odd": decay(values, 1),
         "norm_fourier": np.array([[membership.fourier_norm(ntk[0, ::s], row[::s]) for s in every] for row in y]),
         "norm_partial": np.stack(
             [
@@ -115,16 +153,15 @@ def limit(cell: Cell, settings: Any, y: np.ndarray, reg: np.ndarray) -> dict[str
     }
 
 
-def _growth(ntk: np.ndarray, sizes: tuple[int, ...], y: np.ndarray, reg: np.ndarray) -> membership.OnRange:
-    """:func:`membership.on_range` on each of the nested points, (*batch, points, reg)."""
-    nested = subsets(sizes)
-    held_out = np.setdiff1d(nested[-1], nested[-2])
-    parts = []
-    for eigen, index in zip(growth.decompositions(ntk, nested), nested, strict=True):
-        rest = np.setdiff1d(held_out, index)  # none for the finest
-        cross = ntk[..., rest[:, None], index]
-        parts.append(membership.on_range(eigen, cross, y[index], y[rest], reg))
-    return membership.OnRange(*(np.stack(column, axis=-2) for column in zip(*parts, strict=True)))
+def decay(eigenvalues: Float[np.ndarray, " q"], parity: int) -> float:
+    """alpha of lambda_q ~ q^-alpha over the q of one parity, from a quarter of the largest on; NaN if it is no power.
+
+    The parities apart: one may be far below the other, and fall alike.
+    """
+    q = np.arange(len(eigenvalues))
+    inside = (q % 2 == parity) & (q >= q[-1] // 4) & (eigenvalues > KNOWN * eigenvalues.max())
+    law = spectrum.power_law(np.maximum(q, 1), np.where(inside, eigenvalues, 1.0), inside)
+    return float(-law.exponent) if law.scatter < POWER else np.nan
 
 
 def dataset(study: Study, found: list[dict[str, np.ndarray]]) -> xr.Dataset:
@@ -138,6 +175,7 @@ def dataset(study: Study, found: list[dict[str, np.ndarray]]) -> xr.Dataset:
         "kernel": ("kernel", np.array(KERNELS, dtype=object)),
         "target": ("target", np.array(settings.targets, dtype=object)),
         "points": ("points", np.array(settings.points)),
+        "space": ("space", np.array(SPACES, dtype=object)),
         "diag_reg": ("diag_reg", np.array(settings.diag_reg)),
         "mode": ("mode", np.arange(len(found[0]["eigenvalue"]))),
     }

@@ -40,7 +40,6 @@ def constants(study: Any) -> dict[str, tuple[tuple[str, ...], np.ndarray, str]]:
     theta = probe_angles(settings.points[-1])
     return {
         "theta": (("probe",), theta, "angle of the finest points (rad)"),
-        "theta_train": (("train",), train_angles(settings.train, len(theta)), "angle of the train points (rad)"),
         "y": (("target", "probe"), np.stack([values(t, theta) for t in settings.targets]), "targets"),
     }
 
@@ -56,7 +55,7 @@ def train(network: Network, config: Any, stream: Stream, quantum: int, n: int) -
         start = jax.vmap(partial(dense.init, network=network))(jax.random.split(stream.key(quantum), QUANTUM)[:n])
         descend, look = _compiled(network)
         ntk, f = map(np.asarray, look(start, points))
-        eta, loss = step_sizes(ntk[:, m:, m:], config.eta), losses(f[:, None, m:], y)
+        eta, loss = descent.critical_steps(ntk[:, m:, m:], config.eta), losses(f[:, None, m:], y)
         params, diverged = descend(start, config.steps, x, jnp.asarray(y), eta, 2 * DIVERGENCE * loss)
         seen = [look(jax.tree.map(lambda leaf, t=t: leaf[:, t], params), points) for t in range(len(y))]
         ntk_trained, f_trained = (np.stack(part, axis=1) for part in zip(*seen, strict=True))
@@ -83,12 +82,6 @@ DIMS = {
     "loss_end": ("seed", "target"),
     "eta_used": ("seed",),
 }
-
-
-def step_sizes(ntk: np.ndarray, eta: float) -> np.ndarray:
-    """eta times 2/lambda_max(K_0) of each network; 0 of a dead one."""
-    largest = np.linalg.eigvalsh(ntk)[:, -1]
-    return np.divide(2.0 * eta, largest, out=np.zeros(len(ntk)), where=largest > 0)
 
 
 def losses(f: Float[np.ndarray, "seed #target train"], y: Float[np.ndarray, "target train"]) -> np.ndarray:

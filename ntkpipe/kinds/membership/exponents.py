@@ -1,13 +1,14 @@
-"""The ``growth`` dataset: exponents gamma of norm ~ N^gamma, and what training does to the norm."""
+"""The ``growth`` dataset: exponents gamma in N of norms and of inclusion constants, and their values, with verdicts."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from ntkpipe import labels
 from ntkpipe.analysis import growth
@@ -17,100 +18,161 @@ from ntkpipe.analysis.trajectory import geometric_mean
 from ntkpipe.plan import Study
 
 METHODS = {
-    "gamma": "exponent of norm ~ N^gamma over points_min <= N <= points_max, least squares of logs, mean over networks "
-    "with a norm on at least three N; trained - start: of the same network, over the N where both have a norm",
-    "ratio": "norm after training over norm at the start on points_max points, geometric mean over networks",
+    "gamma": "exponent of value ~ N^gamma over points_min <= N <= points_max, least squares of logs, mean over "
+    "networks that have a value on at least three N; trained / start: of the quotient in the same network",
+    "value": "geometric mean over networks on points_max points (network: mean squared error on the finest points, "
+    "trained on points_max)",
 }
 MEANINGS = {
-    "estimate": "exponent, difference of exponents, or ratio; see methods",
+    "estimate": "exponent or value; see methods",
     "low": "lower end of the interval over networks",
     "high": "upper end of the interval over networks",
+    "last": "exponent between the two largest N",
+    "last_low": "lower end of its interval",
+    "last_high": "upper end of its interval",
+    "bend": "last less the exponent between the two N before: 0 of a power law",
+    "bend_low": "lower end of its interval",
+    "bend_high": "upper end of its interval",
+    "scatter": "root mean square residual of log value from the power law, median over networks",
     "predicted": "gamma of the partial sums of |y_q|^2/lambda_q, limit kernel; NaN where a mode has no eigenvalue",
     "asymptotic": "gamma as N -> infinity by the decay of the limit kernel: alpha - 1 of a step, else 0",
     "limit": "the same quantity with the limit kernel; NaN where that is singular",
     "n_runs": "networks used",
-    "n_singular": "networks whose K_N is singular on the target at points_max (limit: 1 where it is)",
+    "n_singular": "networks without a value on points_max points, the kernel being singular there (limit: 1 if it is)",
     "n_all": "networks",
 }
+ENDS = ("estimate", "low", "high")
+UNKNOWN = dict.fromkeys((*MEANINGS, "n_runs", "n_singular", "n_all"), np.nan) | {"verdict": ""}
+
+
+class Path(NamedTuple):
+    """A positive quantity of networks by number of points, and what is known of it at infinite width.
+
+    gone: networks without a value because a kernel is singular. exact, partial: by number of points, of the limit
+    kernel and of partial sums over its modes; asymptotic: exponent as N grows.
+    """
+
+    of: str
+    kernel: str
+    values: Float[np.ndarray, "seed size"]
+    gone: Bool[np.ndarray, "seed size"]
+    exact: Float[np.ndarray, " size"] | None = None
+    partial: Float[np.ndarray, " size"] | None = None
+    asymptotic: float = np.nan
 
 
 def dataset(study: Study, found: xr.Dataset) -> xr.Dataset:
-    """One row a cell, ridge, target, kernel and quantity."""
-    rows = [
-        row
-        for i, cell in enumerate(study.cells)
-        for row in _of_cell(found.isel(cell=i), cell.coords, study.config.tolerances.confidence)
-    ]
+    """One row a cell, target, ridge, path, and exponent or value."""
+    settings, confidence = study.config.settings, study.config.tolerances.confidence
+    rows = []
+    for i, cell in enumerate(study.cells):
+        for target in found.target.values:
+            for reg in found.diag_reg.values:
+                part = found.isel(cell=i).sel(target=target, diag_reg=reg)
+                head = UNKNOWN | cell.coords | {"target": target, "diag_reg": reg}
+                for path in _paths(part):
+                    said = {"of": path.of, "kernel": path.kernel}
+                    rows += [head | said | row for row in _rows(path, part.points.values, settings.bounded, confidence)]
+                rows.append(head | _network(part, cell.settings.train, confidence))
     return labels.fits(study, pd.DataFrame(rows), MEANINGS, METHODS)
 
 
-def _of_cell(found: xr.Dataset, coords: dict[str, Any], confidence: float) -> list[dict[str, Any]]:
-    sizes, rows = found.points.values, []
-    for target in found.target.values:
-        for reg in found.diag_reg.values:
-            part = found.sel(target=target, diag_reg=reg)
-            head = coords | {"target": target, "diag_reg": reg}
-            for smallest in sorted({int(sizes[0]), int(sizes[-FEWEST])}):
-                reach = {"quantity": "gamma", "points_min": smallest, "points_max": int(sizes[-1])}
-                rows += [head | reach | row for row in _gammas(part, smallest, confidence)]
-            rows += [head | row for row in _ratios(part, confidence)]
-    return rows
+def _paths(part: xr.Dataset) -> Iterator[Path]:
+    """Norms, errors and inclusion constants of one cell, target and ridge."""
+    norm, error, gone = ({k: part[name].sel(kernel=k).values for k in ("start", "trained")} for name in
+                         ("norm", "eval_mse", "singular"))  # fmt: skip
+    exact, singular = part["norm_limit"].values, part["singular_limit"].values.astype(bool)
+    known = exact, part["norm_partial"].values, _asymptotic(part)
+    for kernel in ("start", "trained"):
+        yield Path("norm", kernel, norm[kernel], gone[kernel], *known)
+    yield Path("norm", "trained / start", norm["trained"] / norm["start"], gone["start"] | gone["trained"])
+    yield Path("norm", "limit", exact[None], singular[None], *known)
+    for kernel in ("start", "trained"):
+        yield Path("error", kernel, error[kernel], gone[kernel], part["eval_mse_limit"].values)
+    yield Path("error", "trained / start", error["trained"] / error["start"], gone["start"] | gone["trained"])
+    yield Path("error", "limit", part["eval_mse_limit"].values[None], singular[None])
+    alive = np.isfinite(part["moved"].values)[:, None]
+    for space in part.space.values:
+        pairs = slice(0, len(alive) // 2 * 2, 2) if space == "redrawn in start" else slice(None)
+        constant = part["inclusion"].sel(space=space).values[pairs]
+        yield Path("inclusion", space, constant, np.isnan(constant) & alive[pairs])
 
 
-def _gammas(part: xr.Dataset, smallest: int, confidence: float) -> list[dict[str, Any]]:
-    """Rows of start, trained, their difference, and the limit kernel."""
-    sizes = part.points.values
-    start, trained = (part["norm"].sel(kernel=k).values for k in ("start", "trained"))
-    singular = part["singular"].values[:, :, -1]  # (seed, kernel), at the finest points
-    of_limit = gamma(sizes, part["norm_limit"].values[None], smallest)[0]
-    known = {
-        "limit": of_limit,
-        "predicted": gamma(sizes, part["norm_partial"].values[None], smallest)[0],
-        "asymptotic": _asymptotic(part),
-        "n_all": len(start),
-    }
-    both = np.isfinite(start) & np.isfinite(trained)
-    difference = gamma(sizes, np.where(both, trained, np.nan), smallest) - gamma(
-        sizes, np.where(both, start, np.nan), smallest
-    )
-    rows = []
-    for kernel, values, gone in (
-        ("start", gamma(sizes, start, smallest), singular[:, 0].sum()),
-        ("trained", gamma(sizes, trained, smallest), singular[:, 1].sum()),
-        ("trained - start", difference, singular.any(axis=1).sum()),
-    ):
-        counts = {"n_runs": int(np.isfinite(values).sum()), "n_singular": int(gone)}
-        none = dict.fromkeys(("limit", "predicted", "asymptotic"), np.nan) if kernel == "trained - start" else {}
-        rows.append({"kernel": kernel} | _estimate(over_seeds(values, confidence)) | known | none | counts)
-    gone = int(part["singular_limit"].values[-1])
-    limit = _estimate(Estimate(of_limit, np.nan, np.nan))
-    return [*rows, {"kernel": "limit"} | limit | known | {"n_runs": 1 - gone, "n_singular": gone, "n_all": 1}]
+def _rows(path: Path, sizes: np.ndarray, bounded: float, confidence: float) -> Iterator[dict[str, Any]]:
+    """Exponents over all N and over the last ``FEWEST``, and the value on each N."""
+    counts = {"n_all": len(path.values)}
+    one = path.kernel == "limit"
+    for smallest in sorted({int(sizes[0]), int(sizes[-FEWEST])}) if path.of != "error" else ():
+        law = growth.exponent(sizes, path.values, smallest)
+        local = growth.local_exponents(sizes, path.values)
+        row = {"quantity": "gamma", "points_min": smallest, "points_max": int(sizes[-1])} | counts
+        row |= {"n_runs": int(np.isfinite(law.exponent).sum()), "n_singular": int(path.gone[:, -1].sum())}
+        row["scatter"] = _median(law.scatter)
+        for name, values in (("", law.exponent), ("last", local[:, -1]), ("bend", local[:, -1] - local[:, -2])):
+            ends = ENDS if not name else (name, f"{name}_low", f"{name}_high")
+            row |= dict(zip(ends, _known(values) if one else over_seeds(values, confidence), strict=True))
+        row["asymptotic"] = path.asymptotic
+        if path.exact is not None and path.partial is not None:
+            row |= {"limit": _slope(sizes, path.exact, smallest), "predicted": _slope(sizes, path.partial, smallest)}
+        yield row | {"verdict": verdict(row, bounded, path.kernel)}
+    for i, n in enumerate(sizes):
+        values = path.values[:, i]
+        estimate = _known(values) if one else geometric_mean(values, confidence)
+        row = {"quantity": "value", "points_min": int(n), "points_max": int(n)} | counts
+        row |= {"n_runs": int(np.isfinite(values).sum()), "n_singular": int(path.gone[:, i].sum())}
+        if path.exact is not None:
+            row["limit"] = path.exact[i]
+        if row["n_runs"] or row["n_singular"]:
+            yield row | dict(zip(ENDS, estimate, strict=True))
 
 
-def _ratios(part: xr.Dataset, confidence: float) -> list[dict[str, Any]]:
-    """Norm after training over norm at the start, by number of points."""
-    start, trained = (part["norm"].sel(kernel=k).values for k in ("start", "trained"))
-    singular = part["singular"].values.any(axis=1)
-    unknown = dict.fromkeys(("limit", "predicted", "asymptotic"), np.nan)
-    rows = []
-    for i, n in enumerate(part.points.values):
-        ratio = trained[:, i] / start[:, i]
-        counts = {"n_runs": int(np.isfinite(ratio).sum()), "n_singular": int(singular[:, i].sum()), "n_all": len(ratio)}
-        where = {"kernel": "trained / start", "quantity": "ratio", "points_min": int(n), "points_max": int(n)}
-        rows.append(where | _estimate(geometric_mean(ratio, confidence)) | unknown | counts)
-    return rows
+def _network(part: xr.Dataset, train: int, confidence: float) -> dict[str, Any]:
+    """The trained network's own error, as a value on its train points."""
+    error = part["network_mse"].values
+    row = {"of": "error", "kernel": "network", "quantity": "value", "points_min": train, "points_max": train}
+    row |= dict(zip(ENDS, geometric_mean(error, confidence), strict=True))
+    return row | {"n_runs": int(np.isfinite(error).sum()), "n_singular": 0, "n_all": len(error)}
 
 
-def gamma(sizes: np.ndarray, norms: Float[np.ndarray, "seed size"], smallest: int) -> Float[np.ndarray, " seed"]:
-    """:func:`ntkpipe.analysis.growth.exponent` of each network."""
-    return growth.exponent(sizes, norms[..., None], smallest).exponent[:, 0]
+def verdict(row: dict[str, Any], bounded: float, kernel: str) -> str:
+    """What an exponent says, by its interval and that of the last local one (of the limit kernel: by the numbers).
+
+    singular: most networks have no value on the most points; bounded, grows: both lie on one side of ``bounded``;
+    open: neither. Of ``trained / start``: rises, falls: both lie on one side of 0; level: the exponent is 0 within its
+    interval; levels off: the last one is, having come nearer to 0; open: neither.
+    """
+    if 2 * row["n_singular"] > row["n_all"]:
+        return "singular"
+    if kernel == "limit":
+        lows = highs = np.array([row["estimate"], row["last"]])
+    else:
+        lows, highs = (np.array([row[end], row[f"last_{end}"]]) for end in ("low", "high"))
+    if kernel != "trained / start":
+        return "bounded" if (highs < bounded).all() else "grows" if (lows > bounded).all() else "open"
+    if (lows > 0).all() or (highs < 0).all():
+        return "rises" if lows[0] > 0 else "falls"
+    if lows[0] <= 0 <= highs[0]:
+        return "level"
+    bent = row["bend_high"] < 0 < lows[0] or highs[0] < 0 < row["bend_low"]
+    return "levels off" if bent else "open"
+
+
+def _slope(sizes: np.ndarray, values: np.ndarray, smallest: int) -> float:
+    return float(growth.exponent(sizes, values, smallest).exponent)
 
 
 def _asymptotic(part: xr.Dataset) -> float:
+    """0 of a target of finitely many modes; of the step the growth of its slowest parity."""
     if not np.isfinite(part["norm_partial"].values).all():
         return np.nan
-    return max(float(part["decay"]) - 1, 0.0) if part.target.item() == "step" else 0.0
+    if part.target.item() != "step":
+        return 0.0
+    return float(np.max([0.0, *(part[f"decay_{parity}"] - 1 for parity in ("even", "odd"))]))
 
 
-def _estimate(estimate: Estimate) -> dict[str, float]:
-    return dict(zip(("estimate", "low", "high"), estimate, strict=True))
+def _known(values: np.ndarray) -> Estimate:
+    return Estimate(float(values[0]), np.nan, np.nan)
+
+
+def _median(values: np.ndarray) -> float:
+    return float(np.nanmedian(values)) if np.isfinite(values).any() else np.nan

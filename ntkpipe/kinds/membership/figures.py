@@ -5,6 +5,7 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 import xarray as xr
 from matplotlib.lines import Line2D
 
@@ -19,6 +20,12 @@ SAID = {
 }
 COLOURS = {"start": "#0072B2", "trained": "#D55E00"}
 NAMES = {"start": "$K_0$", "trained": "$K_t$, trained on the target"}
+ENDS = ("estimate", "low", "high")
+SPACES = {
+    "trained in start": "$H_t$ in $H_0$: $K_t \\leq c\\,K_0$",
+    "start in trained": "$H_0$ in $H_t$: $K_0 \\leq c\\,K_t$",
+    "redrawn in start": "redrawn $H_0'$ in $H_0$: $K_0' \\leq c\\,K_0$",
+}
 MOST = 5
 """Cells shown at once."""
 
@@ -26,7 +33,7 @@ MOST = 5
 def cells_of(dataset: xr.Dataset) -> pd.DataFrame:
     """One row a cell of equal hidden widths, with its place as ``cell``, of the setting that most cells share.
 
-    Cells then differ in depth, width and biases alone.
+    Cells then differ in depth, width and biases alone, their training being the usual one too.
 
     Raises
     ------
@@ -37,7 +44,8 @@ def cells_of(dataset: xr.Dataset) -> pd.DataFrame:
     frame = frame[(frame.width > 0) & (frame.depth > 0)]
     if frame.empty:
         raise style.NothingToDraw("it shows networks with hidden layers of one width; this study has none")
-    groups = frame.groupby([name for name in SETTINGS if name not in ("bias_init", "sigma_b")], sort=False)
+    same = [*(name for name in SETTINGS if name not in ("bias_init", "sigma_b")), "train_points", "steps"]
+    groups = frame.groupby(same, sort=False)
     return groups.get_group(groups.size().idxmax())
 
 
@@ -163,4 +171,40 @@ def membership_sigma_b(data: Data):
     return figure
 
 
-FIGURES = {"norm_growth": norm_growth, "membership_sigma_b": membership_sigma_b}
+def inclusion(data: Data):
+    """Inclusion constants against N, after training on the last target: K_t in K_0, K_0 in K_t, and K_0 redrawn."""
+    dataset, growth = data["membership"].isel(diag_reg=0), data["growth"]
+    target = dataset.target.values[-1]
+    cells = cells_of(dataset)
+    regular = np.isfinite(dataset["inclusion"].sel(target=target)).any(dim=("seed", "space", "points")).values
+    rows = few(cells[regular[cells.cell]])
+    known = ["depth", "width", "bias_init", "sigma_b", "train_points", "steps"]
+    values = growth[["of", "quantity", "target", "diag_reg", "kernel", "points_max", *known, *ENDS]].to_dataframe()
+    values = values[(values.of == "inclusion") & (values.quantity == "value") & (values.target == target)]
+    values = values[values.diag_reg == float(dataset.diag_reg)]
+    figure, axes = plt.subplots(1, len(SPACES), figsize=(10.0, 3.9), sharey=True)
+    colours = sns.color_palette("colorblind", len(rows))
+    for axis, (space, title) in zip(axes, SPACES.items(), strict=True):
+        for k, (_, cell) in enumerate(rows.iterrows()):
+            here = values[(values[known] == cell[known]).all(axis=1) & (values.kernel == space)]
+            here = here[np.isfinite(here.estimate)].sort_values("points_max")
+            at = here.points_max.to_numpy() * 1.02 ** (2 * k - len(rows) + 1)
+            axis.errorbar(at, here.estimate, _bars(*(here[end].to_numpy() for end in ENDS)), color=colours[k],
+                          marker="o", markersize=4, linewidth=1.2)  # fmt: skip
+        axis.set_xscale("log", base=2)
+        axis.set_yscale("log")
+        axis.set_xticks(dataset.points.values, [str(n) for n in dataset.points.values])
+        axis.axhline(1.0, color="0.7", linewidth=0.8, zorder=0)
+        axis.set_xlabel("number of points N")
+        axis.set_title(title, fontsize=9)
+    style.readable_log(axes[0].yaxis)
+    axes[0].set_ylabel(f"smallest $c$, after training on the {target} target")
+    handles = [
+        Line2D([], [], color=colours[k], marker="o", label=f"depth {cell.depth}, width {cell.width}, {biases(cell)}")
+        for k, (_, cell) in enumerate(rows.iterrows())
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8)
+    return figure
+
+
+FIGURES = {"norm_growth": norm_growth, "inclusion": inclusion, "membership_sigma_b": membership_sigma_b}

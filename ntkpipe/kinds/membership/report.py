@@ -1,4 +1,4 @@
-"""What the report says of a membership study."""
+"""What the report says of a membership study; its sentences stand in ``report_answers``."""
 
 from __future__ import annotations
 
@@ -10,21 +10,18 @@ import pandas as pd
 import xarray as xr
 
 from ntkpipe import store, tables
+from ntkpipe.kinds.membership import report_answers
+from ntkpipe.kinds.membership.report_answers import varying
 from ntkpipe.networks import SETTINGS
 from ntkpipe.plan import Study
+from ntkpipe.tables import interval, interval_of
 
-METHODS = ""
-STUDY_METHODS = """
+METHODS = """
 Functions are placed inside or outside an RKHS by the growth of y^T K_N^{-1} y with the number N of nested equal angles
-(Aronszajn, 1950): of the kernel at initialization, after full-batch gradient descent on the function, and of infinite
-width. Exponents are least squares of logs, their intervals Student's t over networks. Where K_N is singular on the
-function to rounding, no number is given.
+of the circle, and one space inside another by the growth of the smallest c with K_N <= c K'_N (Aronszajn, 1950):
+exponents are least squares of logs, their intervals Student's t over networks; a verdict asks the same of the exponent
+between the two largest N. Where K_N is singular on the function to rounding, no number is given.
 """
-NAMES = {
-    "smooth": "cos(theta) + cos(2 theta)",
-    "odd": "cos(3 theta)",
-    "step": "the step",
-}
 PINNED_BY = "tests/unit/kinds/membership/test_analyse.py"
 AGREES = 1e-6
 """Relative difference up to which the limit kernel's norm is that of its Fourier sum."""
@@ -34,11 +31,12 @@ def section(study: Study) -> dict[str, Any]:
     """A membership study."""
     norms = store.read_rows(Path(study.folder) / "membership.zarr").isel(diag_reg=0).load()
     growth = tables.load(study, "growth")
-    growth = growth[growth.diag_reg == study.config.settings.diag_reg[0]]
+    first = growth[growth.diag_reg == study.config.settings.diag_reg[0]]
     return {
-        "methods": STUDY_METHODS,
-        "question": "Is a function in the RKHS of the kernel: at initialization, after training, at infinite width?",
-        "answers": [*answers(growth, study.config.settings.bounded), *biases_said(norms)],
+        "methods": methods(study),
+        "question": "Is a function in the RKHS of the kernel: at initialization, after training, at infinite width? "
+        "Does training enlarge the space?",
+        "answers": report_answers.answers(growth, study.config.settings, norms),
         "fits_title": "",
         "fits": [],
         "undersampled": [],
@@ -46,196 +44,93 @@ def section(study: Study) -> dict[str, Any]:
         "verification": verification(study, norms),
         "coverage": coverage(norms),
         "tables": [
-            ("Growth exponents gamma of norm ~ N^gamma", gamma_table(growth)),
-            ("Norm after training over norm at the start", ratio_table(growth)),
+            ("Growth exponents gamma of norm ~ N^gamma", gamma_table(first, "norm")),
+            ("Norm after training over norm at the start", value_table(first, "norm", "trained / start")),
+            ("Growth exponents of the inclusion constants", gamma_table(first, "inclusion")),
+            ("Learning the function from N points, mean squared error between them", error_table(first)),
             ("What training does, and the decay of the limit kernel's spectrum", cell_table(study)),
         ],
     }
 
 
-def varying(frame: pd.DataFrame) -> list[str]:
-    """Settings, depth and width that differ between the rows; sigma_b is said with the biases."""
-    return [name for name in ("depth", "width", "widths", *SETTINGS) if frame[name].nunique() > 1]
-
-
-def setting(row: Any, names: list[str]) -> str:
-    """A cell in words, by what varies in the study."""
-    said = [f"{name} {tables.number(getattr(row, name))}" for name in names if not name.endswith(("_b", "_init", "hs"))]
-    if {"bias_init", "sigma_b"} & set(names):
-        scale = f"sigma_b {row.sigma_b:g}"
-        said.append({"none": "no biases", "zero": scale, "normal": f"random biases, {scale}"}[row.bias_init])
-    return ", ".join(said) or "the one cell"
-
-
-def verdict(row: Any, bounded: float) -> str:
-    """What an exponent says: bounded, grows, open; singular where most networks have no norm at the finest points."""
-    if 2 * row.n_singular > row.n_all:
-        return "singular"
-    low, high = (row.estimate, row.estimate) if row.kernel == "limit" else (row.low, row.high)
-    return "bounded" if high < bounded else "grows" if low > bounded else "open"
-
-
-def number(row: Any) -> str:
-    """An exponent with its interval."""
-    if np.isnan(row.estimate):
-        return f"none (K_N singular on it in {row.n_singular} of {row.n_all})"
-    return f"{row.estimate:.2f}" + ("" if np.isnan(row.low) else f" [{row.low:.2f}, {row.high:.2f}]")
-
-
-def answers(growth: pd.DataFrame, bounded: float) -> list[str]:
-    """Over the largest N, for each target: is it inside at infinite width, for K_0, for K_t; what does training do?"""
-    rows = growth[growth.quantity == "gamma"]
-    rows = rows[rows.points_min == rows.points_min.max()]
-    names = varying(rows)
-    reach = f"over N = {rows.points_min.iloc[0]} to {rows.points_max.iloc[0]}"
-    found = []
-    for target, part in rows.groupby("target", sort=False):
-        found.append(f"{NAMES[target]}, infinite width: {_kernel_said(part, 'limit', names, bounded)}.")
-        for kernel, word in NETWORKS.items():
-            found.append(f"{NAMES[target]}, networks {word}: {_kernel_said(part, kernel, names, bounded)}.")
-        found += _trained_said(target, part, names)
-        found += _ratios_said(target, growth[(growth.quantity == "ratio") & (growth.target == target)])
-    said = f"Exponents gamma of norm ~ N^gamma are {reach}; bounded where the interval lies below {bounded:g}."
-    return [said, *found]
-
-
-NETWORKS = {"start": "at the start", "trained": "after training on it"}
-WORDS = {
-    "bounded": "bounded",
-    "grows": "grows",
-    "open": "open",
-    "singular": "outside, K_N being singular on it,",
-}
-
-
-def _kernel_said(part: pd.DataFrame, kernel: str, names: list[str], bounded: float) -> str:
-    """The cells by verdict, with the smallest and the largest exponent of each."""
-    rows, said = part[part.kernel == kernel], []
-    rows = rows.assign(verdict=[verdict(row, bounded) for row in rows.itertuples()])
-    for found, group in rows.groupby("verdict", sort=False):
-        cells = "every cell" if len(group) == len(rows) else f"{len(group)} of {len(rows)} cells"
-        if found == "singular" and len(group) < len(rows):
-            cells = "; ".join(setting(row, names) for row in group.itertuples())
-        text = f"{WORDS[found]} for {cells}"
-        if found != "singular":
-            text += f", {_extremes(group, names)}"
-            if kernel == "limit" and np.isfinite(group.asymptotic).any():
-                text += f", {_range(group.asymptotic)} as N grows by the decay of the spectrum"
-        said.append(text)
-    return "; ".join(said)
-
-
-def _extremes(rows: pd.DataFrame, names: list[str]) -> str:
-    """The smallest and the largest exponent, with intervals and cells."""
-    rows = rows[np.isfinite(rows.estimate)].sort_values("estimate", kind="stable")
-    if rows.empty:
-        return "no exponent"
-    low, high = (next(rows.iloc[[i]].itertuples()) for i in (0, -1))
-    if len(rows) == 1:
-        return f"gamma {number(low)} ({setting(low, names)})"
-    return f"gamma {number(low)} ({setting(low, names)}) to {number(high)} ({setting(high, names)})"
-
-
-def _range(values: pd.Series) -> str:
-    low, high = values.min(), values.max()
-    return f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
-
-
-def _trained_said(target: str, part: pd.DataFrame, names: list[str]) -> list[str]:
-    """Does training bound a norm that grew? By the difference of the same networks' exponents, where K_0's grew."""
-    cell = list(dict.fromkeys(["depth", "width", "widths", *names]))
-    grew = part[(part.kernel == "start") & (part.low > 0)][cell]
-    rows = part[(part.kernel == "trained - start") & np.isfinite(part.low)].merge(grew, on=cell)
-    rows["word"] = np.select([rows.high < 0, rows.low > 0], ["falls", "rises"], "does not change beyond its interval")
-    said = [
-        f"{word} for {len(group)} of {len(rows)} cells, {_extremes(group, names).replace('gamma', 'by')}"
-        for word, group in rows.groupby("word", sort=False)
-    ]
+def methods(study: Study) -> str:
+    """Settings of the study, for the methods paragraph."""
+    settings = study.config.settings
+    steps, train = (
+        ", ".join(str(n) for n in sorted({getattr(cell.settings, key) for cell in study.cells}))
+        for key in ("steps", "train")
+    )
     return (
-        [f"Does training on {NAMES[target]} bound its norm? Where it grew, its exponent {'; '.join(said)}."]
-        if said
-        else []
+        f"Each network was trained from the same weights on each function ({', '.join(settings.targets)}), "
+        f"by {steps} steps of full-batch gradient descent on (1/2) sum (f - y)^2 over {train} equal angles, none of "
+        f"them a point of a norm, with {settings.eta:g} of the critical step size 2/lambda_max(K_0)."
     )
 
 
-def _ratios_said(target: str, rows: pd.DataFrame) -> list[str]:
-    """By what training multiplies the norm on the fewest and the most points, from the smallest cell to the largest."""
-    rows = rows[np.isfinite(rows.estimate)]
-    said = []
-    for n in dict.fromkeys((rows.points_max.min(), rows.points_max.max())) if len(rows) else ():
-        ordered = rows[rows.points_max == n].sort_values("estimate", kind="stable")
-        ends = [next(ordered.iloc[[i]].itertuples()) for i in dict.fromkeys((0, len(ordered) - 1))]
-        said.append(" to ".join(_ratio(row) for row in ends) + f" on {n} points")
-    return [f"Training on {NAMES[target]} multiplies its norm by {', by '.join(said)}."] if said else []
-
-
-def _ratio(row: Any) -> str:
-    return f"{row.estimate:.3g}" + ("" if np.isnan(row.low) else f" [{row.low:.3g}, {row.high:.3g}]")
-
-
-def biases_said(norms: xr.Dataset) -> list[str]:
-    """What becomes of the norms on the finest points as the biases, which start at zero, vanish."""
-    part, found = norms.isel(points=-1), []
-    cells = part[["depth", "width", "bias_init", "sigma_b"]].to_dataframe().assign(cell=np.arange(part.sizes["cell"]))
-    cells = cells[(cells.bias_init == "zero") & (cells.width == cells.width.max())]
-    for target in part.target.values:
-        said = []
-        for depth, rows in cells.groupby("depth"):
-            rows = rows.sort_values("sigma_b").drop_duplicates("sigma_b")
-            if len(rows) < 2:
-                continue
-            low, high = (part.isel(cell=rows.cell.iloc[i]).sel(target=target) for i in (-1, 0))
-            ends = [_norm_said(end) for end in (low, high)]
-            said.append(
-                f"depth {depth}: {ends[0]} to {ends[1]} at the start (infinite width {_short(low['norm_limit'])} to "
-                f"{_short(high['norm_limit'])}) from sigma_b = {rows.sigma_b.iloc[-1]:g} to {rows.sigma_b.iloc[0]:g}"
-            )
-        if said:
-            found.append(f"{NAMES[target]}, norm on {int(part.points)} points as biases vanish: {'; '.join(said)}.")
-    return found
-
-
-def _norm_said(part: xr.Dataset) -> str:
-    middle, low, high = (float(part[f"norm_{end}"].sel(kernel="start")) for end in ("mean", "low", "high"))
-    return "none" if np.isnan(middle) else f"{middle:.3g} [{low:.3g}, {high:.3g}]"
-
-
-def _short(value: xr.DataArray) -> str:
-    return "none" if np.isnan(value) else f"{float(value):.3g}"
-
-
-def gamma_table(growth: pd.DataFrame) -> list[dict[str, str]]:
+def gamma_table(growth: pd.DataFrame, of: str) -> list[dict[str, str]]:
     """Exponents as the report prints them."""
-    rows = growth[growth.quantity == "gamma"]
+    rows = growth[(growth.quantity == "gamma") & (growth.of == of)]
+    rows = rows if of == "norm" else rows[rows.points_min == rows.points_min.max()]
     names = varying(rows)
     return [
-        {"depth": str(row.depth), "width": str(row.width or row.widths)}
-        | {name.replace("_", " "): tables.number(getattr(row, name)) for name in names if name in SETTINGS}
-        | {"target": row.target, "kernel": row.kernel}
-        | {"N": f"{row.points_min} to {row.points_max}", "gamma [interval]": number(row)}
-        | {"partial sums": _two(row.predicted), "as N grows": _two(row.asymptotic), "limit kernel": _two(row.limit)}
+        cell_names(row, names)
+        | {"target": row.target, "kernel": row.kernel, "N": f"{row.points_min} to {row.points_max}"}
+        | {"gamma [interval]": interval_of_estimate(row), "last two N": interval_of(row, "last", ".2f")}
+        | {"bend": interval_of(row, "bend", ".2f"), "verdict": row.verdict}
+        | (
+            {"partial sums": _two(row.predicted), "as N grows": _two(row.asymptotic), "limit kernel": _two(row.limit)}
+            if of == "norm"
+            else {}
+        )
         | {"networks": f"{row.n_runs} of {row.n_all}", "singular at the finest": str(row.n_singular)}
         for row in rows.itertuples()
     ]
 
 
+def cell_names(row: Any, names: list[str]) -> dict[str, str]:
+    """Columns that say which cell it is."""
+    more = [name for name in names if name in (*SETTINGS, *report_answers.OWN)]
+    head = {"depth": str(row.depth), "width": str(row.width or row.widths)}
+    return head | {name.replace("_", " "): tables.number(getattr(row, name)) for name in more}
+
+
+def interval_of_estimate(row: Any, digits: str = ".2f") -> str:
+    """A row's estimate with its interval."""
+    return interval(row.estimate, row.low, row.high, digits)
+
+
 def _two(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.2f}"
+    return interval(value, np.nan, np.nan, ".2f")
 
 
-def ratio_table(growth: pd.DataFrame) -> list[dict[str, str]]:
-    """Norms after training over norms at the start, a column for each N."""
-    rows = growth[growth.quantity == "ratio"]
+def _by_cell(rows: pd.DataFrame) -> Any:
+    """(names of the cell, target included; its rows) for each cell and target."""
     names = varying(rows)
-    table = []
     for _, part in rows.groupby(list(dict.fromkeys(["target", "depth", "width", "widths", *names])), sort=False):
         first = next(part.itertuples())
-        cell = {"target": first.target, "depth": str(first.depth), "width": str(first.width or first.widths)}
-        cell |= {name.replace("_", " "): tables.number(getattr(first, name)) for name in names if name in SETTINGS}
-        for row in part.itertuples():
-            cell[f"N = {row.points_max}"] = "" if np.isnan(row.estimate) else _ratio(row)
-        table.append(cell)
-    return table
+        yield {"target": first.target} | cell_names(first, names), part
+
+
+def value_table(growth: pd.DataFrame, of: str, kernel: str) -> list[dict[str, str]]:
+    """Values, a column for each N."""
+    rows = growth[(growth.quantity == "value") & (growth.of == of) & (growth.kernel == kernel)]
+    return [
+        names | {f"N = {row.points_max}": interval_of_estimate(row, ".3g") for row in part.itertuples()}
+        for names, part in _by_cell(rows)
+    ]
+
+
+def error_table(growth: pd.DataFrame) -> list[dict[str, str]]:
+    """Errors of the interpolants from half of the finest points, and of the networks from their train points."""
+    rows = report_answers.errors(growth[growth.quantity == "value"])
+    heads = {kernel: "network" if kernel == "network" else f"{kernel}, N = {n}" for kernel, n in
+             zip(rows.kernel, rows.points_max, strict=True)}  # fmt: skip
+    return [
+        names
+        | dict.fromkeys(heads.values(), "")
+        | {heads[row.kernel]: interval_of_estimate(row, ".2g") for row in part.itertuples()}
+        for names, part in _by_cell(rows)
+    ]
 
 
 def cell_table(study: Study) -> list[dict[str, str]]:
@@ -243,10 +138,9 @@ def cell_table(study: Study) -> list[dict[str, str]]:
     cells = tables.load(study, "membership")
     names = varying(cells)
     return [
-        {"depth": str(row.depth), "width": str(row.width or row.widths)}
-        | {name.replace("_", " "): tables.number(getattr(row, name)) for name in names if name in SETTINGS}
-        | {"alpha of the limit": f"{row.decay:.2f} (scatter {row.decay_scatter:.2g})"}
-        | {"drift": f"{row.drift:.3g} [{row.drift_low:.3g}, {row.drift_high:.3g}]"}
+        cell_names(row, names)
+        | {"alpha of the limit, even q": _two(row.decay_even), "odd q": _two(row.decay_odd)}
+        | {"drift": interval_of(row, "drift")}
         | {"singular at the finest, start": f"{100 * row.start_singular:.0f} %"}
         | {"singular at the finest, trained": f"{100 * row.trained_singular:.0f} %"}
         for row in cells.itertuples()
@@ -265,17 +159,20 @@ def verification(study: Study, norms: xr.Dataset) -> list[dict[str, Any]]:
     """The limit kernel's norm on the finest points by an eigendecomposition and by a Fourier sum of its first row."""
     if study.config.settings.diag_reg[0]:
         return []
-    rows = []
+    rows, seen = [], set()
     for i, cell in enumerate(study.cells):
+        biases = "no biases" if cell.network.bias_init == "none" else f"sigma_b {cell.network.sigma_b:g}"
         for target in norms.target.values:
             part = norms.isel(cell=i, points=-1).sel(target=target)
             solved, exact = float(part["norm_limit"]), float(part["norm_fourier"])
             same = abs(solved - exact) <= AGREES * exact if np.isfinite(exact) else np.isnan(solved)
-            widths = cell.coords["width"] or cell.coords["widths"]
-            biases = "no biases" if cell.network.bias_init == "none" else f"sigma_b {cell.network.sigma_b:g}"
+            name = f"depth {cell.network.depth}, {biases}, {target}"
+            if name in seen:  # it knows no width and no training
+                continue
+            seen.add(name)
             rows.append(
                 {
-                    "cell": f"depth {cell.network.depth}, width {widths}, {biases}, {target}",
+                    "cell": name,
                     "sampler": "limit kernel",
                     "estimate": "singular" if np.isnan(solved) else f"{solved:.8g}",
                     "exact": "singular" if np.isnan(exact) else f"{exact:.8g}",

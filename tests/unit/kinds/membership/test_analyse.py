@@ -5,10 +5,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.linalg
+from scipy.stats import gmean
 
-from ntkpipe import collect, kinds, shards, store, tables
+from ntkpipe import store, tables
+from ntkpipe.analysis import growth as growths
 from ntkpipe.figures import style
-from ntkpipe.kinds.membership import analyse, report, targets
+from ntkpipe.kinds.membership import analyse, exponents, report, report_answers, targets
 from ntkpipe.kinds.membership.figures import FIGURES
 from ntkpipe.theory import circle
 
@@ -16,31 +19,15 @@ POINTS = [8, 16, 32, 64]
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    """Four networks in each of six cells."""
-    from ntkpipe import config, plan
-
-    tree = {
-        "results": str(tmp_path_factory.mktemp("membership")),
-        "studies": {
-            "s": {
-                "kind": "membership",
-                "grid": [
-                    {"width": 96, "depth": [1, 2]},
-                    {"width": 96, "depth": [1, 2], "bias_init": "zero", "sigma_b": [0.2, 1.0]},
-                ],
-                "seeds": 4,
-                "membership": {"points": POINTS, "train": 16, "steps": 20, "diag_reg": [0.0, 1e-3]},
-            }
-        },
-    }
-    planned = plan.make(config.parse(tree)).studies["s"]
-    for shard in planned.shards:
-        arrays = kinds.load(planned, "draw").draw(planned, shard)
-        shards.write(shard.path, arrays, shards.attrs_of(planned, shard))
-    collect.run(planned)
-    analyse.run(planned)
-    return planned
+def study(made, tmp_path_factory):
+    """Four networks in each of seven cells; the last trains those of the sixth anew."""
+    grid = [
+        {"width": 96, "depth": [1, 2]},
+        {"width": 96, "depth": [1, 2], "bias_init": "zero", "sigma_b": [0.2, 1.0]},
+        {"width": 96, "depth": 2, "bias_init": "zero", "steps": 5, "train": 8},
+    ]
+    settings = {"points": POINTS, "train": 16, "steps": 20, "diag_reg": [0.0, 1e-3]}
+    return made(tmp_path_factory.mktemp("membership"), kind="membership", grid=grid, seeds=4, membership=settings)
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +68,31 @@ def test_norms_are_solves_with_the_kernels_drawn(norms, kernels):
                     assert float(part["eval_mse"][r]) == pytest.approx(expected, rel=1e-5, nan_ok=True)
 
 
+def test_inclusion_constants_are_generalized_eigenvalues(norms, kernels):
+    """Of the kernels drawn, both ways and between networks; those that differ in training alone start alike."""
+    cell, step = 3, 2
+    start, trained = kernels.ntk_start.isel(cell=cell).values, kernels.ntk_trained.isel(cell=cell, target=step).values
+    found = norms["inclusion"].isel(cell=cell, target=step)
+    for i, n in enumerate(POINTS):
+        index = np.ix_(np.arange(0, 64, 64 // n), np.arange(0, 64, 64 // n))
+        for r, reg in enumerate((0.0, 1e-3)):
+            for seed, space, above, below in (
+                (0, "trained in start", trained[0], start[0]),
+                (1, "start in trained", start[1], trained[1]),
+                (2, "redrawn in start", start[3], start[2]),
+            ):
+                ridge = reg * np.trace(below[index]) / n * np.eye(n)
+                expected = scipy.linalg.eigh(above[index], below[index] + ridge, eigvals_only=True)[-1]
+                assert float(found.sel(space=space)[seed, i, r]) == pytest.approx(expected, rel=1e-7)
+    free = norms["inclusion"].isel(diag_reg=0)
+    assert (free.diff("points") > -1e-9).where(np.isfinite(free.diff("points")), True).all()
+    redrawn = free.sel(space="redrawn in start")
+    assert np.isnan(redrawn[:, 1::2]).all() and np.isfinite(redrawn[1, ::2]).all()  # independent pairs
+    np.testing.assert_array_equal(redrawn[5], redrawn[6])
+    np.testing.assert_array_equal(kernels.ntk_start[5], kernels.ntk_start[6])
+    assert (abs(kernels.ntk_trained[5] - kernels.ntk_trained[6]) > 0).any()
+
+
 def test_norms_never_fall_as_points_are_added(norms):
     free = norms.isel(diag_reg=0)
     for name in ("norm", "norm_limit"):
@@ -109,6 +121,7 @@ def test_parity_is_flagged_not_printed(norms, growth):
     rows = growth[
         (growth.depth == 1) & (growth.bias_init == "none") & (growth.target == "odd") & (growth.diag_reg == 0)
     ]
+    rows = rows[rows.of == "norm"]
     assert rows.estimate.isna().all() and (rows.n_runs == 0).all() and (rows.n_singular > 0).all()
     smooth = norms.isel(cell=place(norms, 1, "none"), diag_reg=0, points=slice(0, 3)).sel(target="smooth")
     assert np.isfinite(smooth["norm_limit"]).all()  # the kernel is singular, but not on this
@@ -119,71 +132,120 @@ def test_parity_is_flagged_not_printed(norms, growth):
 
 def test_exponents_are_slopes_of_the_norms(norms, growth):
     rows = growth[(growth.quantity == "gamma") & (growth.diag_reg == 0) & (growth.points_min == 16)]
+    rows = rows[(rows.of == "norm") & (rows.steps == 20)]
     for cell in (1, 3):
         at = rows[(rows.depth == int(norms.depth[cell])) & (rows.sigma_b == float(norms.sigma_b[cell]))
                   & (rows.bias_init == str(norms.bias_init[cell].values))]  # fmt: skip
         for target in ("smooth", "step"):
             values = np.log(norms["norm"].isel(cell=cell, diag_reg=0).sel(target=target).values[:, :, 1:])
             slopes = np.polyfit(np.log(POINTS[1:]), values.reshape(-1, 3).T, 1)[0].reshape(4, 2)
+            local = np.diff(values, axis=-1) / np.log(2)
             found = at[at.target == target].set_index("kernel")
-            assert found.estimate["start"] == pytest.approx(slopes[:, 0].mean(), rel=1e-9)
-            assert found.estimate["trained"] == pytest.approx(slopes[:, 1].mean(), rel=1e-9)
+            for k, kernel in enumerate(("start", "trained")):
+                assert found.estimate[kernel] == pytest.approx(slopes[:, k].mean(), rel=1e-9)
+                assert found["last"][kernel] == pytest.approx(local[:, k, 1].mean(), rel=1e-9)
+                assert found.bend[kernel] == pytest.approx((local[:, k, 1] - local[:, k, 0]).mean(), abs=1e-9)
             paired = slopes[:, 1] - slopes[:, 0]
-            assert found.estimate["trained - start"] == pytest.approx(paired.mean(), abs=1e-9)
+            assert found.estimate["trained / start"] == pytest.approx(paired.mean(), abs=1e-9)
             half = 3.182446 * paired.std(ddof=1) / 2  # Student's t, 3 degrees of freedom
-            assert found.high["trained - start"] == pytest.approx(paired.mean() + half, rel=1e-5, abs=1e-8)
-    ratios = growth[(growth.quantity == "ratio") & (growth.diag_reg == 0) & (growth.target == "step")]
-    row = ratios[(ratios.depth == 2) & (ratios.bias_init == "none") & (ratios.points_max == 16)].iloc[0]
-    both = norms["norm"].isel(cell=1, points=1, diag_reg=0).sel(target="step").values
-    assert row.estimate == pytest.approx(np.exp(np.mean(np.log(both[:, 1] / both[:, 0]))), rel=1e-9)
+            assert found.high["trained / start"] == pytest.approx(paired.mean() + half, rel=1e-5, abs=1e-8)
+
+
+def test_values_are_geometric_means(norms, growth):
+    rows = growth[(growth.quantity == "value") & (growth.diag_reg == 0) & (growth.target == "step")]
+    rows = rows[(rows.depth == 2) & (rows.bias_init == "none")].set_index(["of", "kernel", "points_max"]).estimate
+    part = norms.isel(cell=1, diag_reg=0).sel(target="step")
+    both, errors = part["norm"].isel(points=1).values, part["eval_mse"].isel(points=2).values
+    assert rows["norm", "trained / start", 16] == pytest.approx(gmean(both[:, 1] / both[:, 0]), rel=1e-9)
+    assert rows["error", "trained", 32] == pytest.approx(gmean(errors[:, 1]), rel=1e-9)
+    assert rows["error", "network", 16] == pytest.approx(gmean(part["network_mse"].values), rel=1e-9)
+    assert rows["error", "limit", 32] == pytest.approx(float(part["eval_mse_limit"][2]), rel=1e-9)
+    constants = part["inclusion"].isel(points=3).sel(space="redrawn in start").values[::2]
+    assert rows["inclusion", "redrawn in start", 64] == pytest.approx(gmean(constants), rel=1e-9)
 
 
 def test_the_limit_kernel_predicts_growth(growth):
-    """Of a step alpha - 1, about 1 for ReLU; of finitely many modes 0. Over finite N to what the edges cost."""
+    """Of a step alpha - 1 = 1 for ReLU; of finitely many modes 0. Over finite N to what the edges cost."""
     limit = growth[
-        (growth.kernel == "limit") & (growth.points_min == 16) & (growth.diag_reg == 0) & (growth.depth == 2)
-    ]
+        (growth.kernel == "limit") & (growth.quantity == "gamma") & (growth.of == "norm") & (growth.points_min == 16)
+        & (growth.diag_reg == 0) & (growth.depth == 2)
+    ]  # fmt: skip
     step, smooth = limit[limit.target == "step"], limit[limit.target == "smooth"]
-    assert (abs(step.estimate - step.asymptotic) < 0.15).all() and (abs(step.predicted - step.asymptotic) < 0.25).all()
+    assert (abs(step.asymptotic - 1) < 0.015).all()
+    assert (abs(step.estimate - 1) < 0.2).all() and (abs(step["last"] - 1) < abs(step.estimate - 1)).all()
     assert (
         (smooth.asymptotic == 0).all() and (abs(smooth.predicted) < 1e-9).all() and (abs(smooth.estimate) < 0.03).all()
     )
-    assert limit.low.isna().all()
+    assert limit.low.isna().all() and set(step.verdict) == {"grows"} and set(smooth.verdict) == {"bounded"}
+
+
+def test_decay_is_read_parity_by_parity():
+    q = np.arange(65)
+    power = np.where(q % 2 == 0, 1.0, 1e-4) / np.maximum(q, 1) ** 2.0
+    assert analyse.decay(power, 0) == pytest.approx(2) and analyse.decay(power, 1) == pytest.approx(2)
+    assert np.isnan(analyse.decay(np.exp(-q / 4.0), 0))  # analytic: no power
+    assert np.isnan(analyse.decay(np.where(q % 2 == 0, power, 0.0), 1))
 
 
 def test_dead_or_diverged_networks_have_no_number():
     ntk = np.zeros((2, 8, 8))
     ntk[1] = np.nan
-    found = analyse._growth(ntk, (2, 4, 8), np.ones(8), np.zeros(1))
+    nested = analyse.subsets((2, 4, 8))
+    found = growths.norms(growths.decompositions(ntk, nested), ntk, nested, np.ones(8), np.zeros(1))
     assert np.isnan(found.norm).all() and found.singular[0].all() and not found.singular[1].any()
 
 
 def test_verdicts():
-    def row(estimate, low, high, gone=0, kernel="start"):
-        numbers = {"estimate": estimate, "low": low, "high": high, "n_singular": gone, "n_all": 8, "kernel": kernel}
-        return pd.DataFrame([numbers]).itertuples()
+    def verdict(low, high, last_low, last_high, bend=(-1.0, 1.0), gone=0, kernel="start"):
+        row = {"estimate": (low + high) / 2, "low": low, "high": high, "n_singular": gone, "n_all": 8}
+        row |= {"last": (last_low + last_high) / 2, "last_low": last_low, "last_high": last_high}
+        return exponents.verdict(row | dict(zip(("bend_low", "bend_high"), bend, strict=True)), 0.5, kernel)
 
-    cases = {"bounded": (0.1, 0.0, 0.2), "grows": (1.0, 0.8, 1.2), "open": (0.5, 0.3, 0.7)}
-    for word, numbers in cases.items():
-        assert report.verdict(next(row(*numbers)), 0.5) == word
-    assert report.verdict(next(row(0.1, 0.0, 0.2, gone=5)), 0.5) == "singular"
-    assert report.verdict(next(row(0.1, np.nan, np.nan)), 0.5) == "open"  # fewer than three networks
-    assert report.verdict(next(row(0.1, np.nan, np.nan, kernel="limit")), 0.5) == "bounded"
+    assert verdict(0.0, 0.2, 0.1, 0.3) == "bounded"
+    assert verdict(0.0, 0.2, 0.1, 0.6) == "open"  # bending upwards
+    assert verdict(0.8, 1.2, 0.7, 1.5) == "grows" and verdict(0.8, 1.2, 0.4, 1.5) == "open"
+    assert verdict(0.3, 0.7, 0.3, 0.7) == "open"
+    assert verdict(0.0, 0.2, 0.1, 0.3, gone=5) == "singular" and verdict(0.0, 0.2, 0.1, 0.3, gone=4) == "bounded"
+    assert verdict(*[np.nan] * 4) == "open"  # fewer than three networks
+    assert verdict(0.1, 0.1, 0.2, 0.2, kernel="limit") == "bounded"
+    quotient = {"kernel": "trained / start"}
+    assert verdict(0.3, 0.7, 0.1, 0.7, **quotient) == "rises" and verdict(-0.3, -0.2, -0.7, -0.1, **quotient) == "falls"
+    assert verdict(-0.3, 0.7, 0.2, 0.7, **quotient) == "level"
+    assert verdict(0.3, 0.7, -0.1, 0.7, (-0.9, -0.1), **quotient) == "levels off"
+    assert verdict(0.3, 0.7, -0.1, 0.7, (-0.9, 0.1), **quotient) == "open"
 
 
 def test_the_report_says_what_the_rows_say(study, growth):
     section = report.section(study)
     said = " ".join(section["answers"])
     rows = growth[(growth.quantity == "gamma") & (growth.points_min == 16) & (growth.diag_reg == 0)]
-    for kernel in ("start", "trained", "trained - start"):
-        steps = rows[(rows.kernel == kernel) & (rows.target == "step") & rows.estimate.notna()].sort_values("estimate")
-        for row in (steps.iloc[0], steps.iloc[-1]):
-            assert f"{row.estimate:.2f} [{row.low:.2f}, {row.high:.2f}]" in said
+    steps = rows[(rows.target == "step") & rows.estimate.notna()]
+    for of, kernel in (("norm", "start"), ("norm", "trained"), ("inclusion", "trained in start")):
+        for _, group in steps[(steps.of == of) & (steps.kernel == kernel)].groupby("verdict"):
+            ordered = group.sort_values("estimate")
+            for row in (ordered.iloc[0], ordered.iloc[-1]):
+                assert tables.interval(row.estimate, row.low, row.high, ".2f") in said
     assert "cos(3 theta), infinite width: outside, K_N being singular on it, for depth 1, no biases" in said
+    grew = steps[(steps.of == "norm") & (steps.kernel == "start") & (steps.verdict == "grows")]
+    assert f"Does training on the step bound its norm? Of {len(grew)} cells where it grows with K_0" in said
+    assert "by 5, 20 steps" in section["methods"] and "over 8, 16 equal angles" in section["methods"]
     assert "nan" not in said
     assert {row["inside"] for row in section["verification"]} == {"yes"}
-    assert len(section["verification"]) == 6 * 3
+    assert len(section["verification"]) == 6 * 3  # of infinite width: two cells have the same kernel
     assert all(len({tuple(row) for row in rows}) == 1 for _, rows in section["tables"])
+    assert {row["kernel"] for row in dict(section["tables"])["Growth exponents of the inclusion constants"]} == {
+        "trained in start", "start in trained", "redrawn in start",
+    }  # fmt: skip
+
+
+def test_cells_that_differ_in_one_setting_stand_side_by_side():
+    frame = pd.DataFrame({"width": [8, 4, 8, 16], "depth": [1, 1, 2, 1], "steps": 5})
+    groups = list(report_answers.along(frame, "width", ["depth", "width"]))
+    assert [list(group.width) for group in groups] == [[4, 8, 16]]
+    assert not list(report_answers.along(frame, "steps", ["depth", "width"]))
+    row = next(frame.iloc[[0]].itertuples())
+    assert report_answers.setting(row, ["width", "steps"], {"steps": 5}) == "width 8"
+    assert report_answers.setting(row, ["width", "steps"], {"steps": 9}) == "width 8, steps 5"
 
 
 def test_without_scales_of_biases_a_figure_says_so(norms):

@@ -105,10 +105,6 @@ def test_a_diverged_run_is_nan_and_the_start_is_kept():
     assert np.isfinite(found["ntk_start"]).all() and np.isfinite(found["loss_start"]).all()
 
 
-def test_a_dead_network_does_not_move():
-    assert draw.step_sizes(np.zeros((2, 3, 3)), 0.5).tolist() == [0.0, 0.0]
-
-
 def test_a_shard_is_its_quanta():
     cell = SimpleNamespace(network=PLAIN, settings=CONFIG)
     study = SimpleNamespace(stream=lambda cell: STREAM)
