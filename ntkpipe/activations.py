@@ -18,6 +18,9 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+KINKED = ("relu", "leaky_relu")
+"""Those whose phi' jumps, at z = 0: a gate flips there."""
+
 
 class Activation(NamedTuple):
     """An elementwise function and its first two derivatives (almost everywhere)."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ntkpipe import kinds, store
@@ -27,10 +29,13 @@ def run(study: Study) -> None:
 
 def columns(study: Study, name: str, frame: pd.DataFrame) -> list[str]:
     """Columns of a short table: the usual ones, and every setting that varies."""
-    settings = (*SETTINGS, "engine")
-    varying = [column for column in settings if column in frame and frame[column].nunique() > 1]
     usual = kinds.of(study).columns[name]
-    return [*(column for column in varying if column not in usual), *usual]
+    return [*(column for column in varying(frame, (*SETTINGS, "engine")) if column not in usual), *usual]
+
+
+def varying(frame: pd.DataFrame, names: Iterable[str]) -> list[str]:
+    """Those of the columns ``names`` in which rows differ, so that each row says which it is."""
+    return [name for name in names if name in frame and frame[name].nunique() > 1]
 
 
 def load(study: Study, name: str) -> pd.DataFrame:
@@ -45,6 +50,18 @@ def number(value: object) -> str:
     if isinstance(value, float):
         return "" if value != value else f"{value:.4g}"
     return str(value)
+
+
+def interval(value: float, low: float, high: float, digits: str = ".3g") -> str:
+    """An estimate with its interval, "x [low, high]"; x alone where no interval is known, nothing for NaN."""
+    if np.isnan(value):
+        return ""
+    return f"{value:{digits}}" + ("" if np.isnan(low) else f" [{low:{digits}}, {high:{digits}}]")
+
+
+def interval_of(row: Any, name: str, digits: str = ".3g") -> str:
+    """The same of a row's ``name``, ``name_low`` and ``name_high``."""
+    return interval(*(getattr(row, f"{name}{end}") for end in ("", "_low", "_high")), digits)
 
 
 def fit_numbers(row: Any) -> dict[str, Any]:

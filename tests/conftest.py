@@ -7,6 +7,7 @@ package checks its jaxtyping annotations with beartype. (Processes that tests st
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy starts its threads
 
@@ -21,7 +22,7 @@ import pytest  # noqa: E402
 jax.config.update("jax_enable_x64", True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def study_tree():
     """A function: keys of one study -> a whole config tree with that study, named ``s``."""
 
@@ -33,7 +34,7 @@ def study_tree():
     return build
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_plan(study_tree):
     """A function: keys of one study -> its plan, checked as a run checks it."""
     from ntkpipe import config, plan
@@ -44,13 +45,13 @@ def make_plan(study_tree):
     return build
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_study(make_plan):
     """A function: keys of one study -> that study, planned."""
     return lambda **keys: make_plan(**keys).studies["s"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def draw_study():
     """A function that makes all shards of a study, as ``python -m ntkpipe sample`` does."""
     from ntkpipe import kinds, shards
@@ -67,10 +68,24 @@ def draw_study():
     return draw
 
 
+@pytest.fixture(scope="session")
+def quickly():
+    """A context in which most optimizations are left out: a fifth of the time, the same arithmetic up to rounding."""
+
+    @contextmanager
+    def context():
+        before = jax.config.read("jax_disable_most_optimizations")
+        jax.config.update("jax_disable_most_optimizations", True)
+        try:
+            yield
+        finally:
+            jax.config.update("jax_disable_most_optimizations", before)
+
+    return context
+
+
 @pytest.fixture
-def quick_compile():
-    """Compile without most optimizations: a fifth of the time, the same arithmetic up to rounding."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+def quick_compile(quickly):
+    """A test that compiles :func:`quickly`."""
+    with quickly():
+        yield

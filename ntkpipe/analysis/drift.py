@@ -17,6 +17,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 EPS = float(np.finfo(np.float64).eps)
+ACCURACY = 1e-3
+"""Largest relative error by rounding, as N eps times the condition number of a solve, of a number still given."""
 DEAD = 1e-12
 """Share of tr K_0 at and below which a kernel is that of a dead network."""
 
@@ -96,7 +98,7 @@ def target_alignment(
 
 
 def eigengap(values: Float[np.ndarray, "*batch n"], rank: int) -> Float[np.ndarray, "*batch"]:
-    """(lambda_r - lambda_{r+1})/lambda_1: the top-r eigenspace is defined where it exceeds rounding; 1 for r = n."""
+    """(lambda_r - lambda_{r+1})/lambda_1: what a top-r eigenspace is known by; 1 for r = n."""
     if rank == values.shape[-1]:
         return np.where(np.isnan(values[..., 0]), np.nan, 1.0)
     return _ratio(values[..., rank - 1] - values[..., rank], values[..., 0])
@@ -117,29 +119,39 @@ def leading_rank(values: Float[np.ndarray, "*batch n"], most: int) -> int:
     return 1 + int(np.argmax((logs[..., :-1] - logs[..., 1:]).mean(axis=tuple(range(logs.ndim - 1)))))
 
 
-def rotation(eigen: Eigen, rank: int) -> Float[np.ndarray, "*batch snapshot"]:
-    r"""Largest principal angle, in radians, between the top-r eigenspaces of a snapshot and of the next one.
+def principal_angles(first: Eigen, second: Eigen, rank: int, eps: float = EPS) -> Float[np.ndarray, "*batch rank"]:
+    """Principal angles, ascending, in radians, between the top-r eigenspaces of two kernels (dims broadcast).
 
-    With bases U and V: sin = |(I - U U^T) V|_op and cos = the smallest singular value of U^T V, the angle from both
-    (either alone loses half the digits at one end). NaN where the eigenspace of either is not defined: a relative
-    :func:`eigengap` below n eps.
+    With bases U and V: cosines are the singular values of U^T V, sines those of (I - U U^T) V, each angle from both
+    (either alone loses half the digits at one end). They are known to N eps over the smaller relative
+    :func:`eigengap`; NaN where that exceeds ``ACCURACY`` (a rank that cuts a pair of equal eigenvalues).
 
     Raises
     ------
-    ValueError: ``rank`` is not in 1 .. n.
+    ValueError: ``rank`` is not in 1 .. N.
     """
-    values, vectors = eigen
-    n = values.shape[-1]
+    n = first.values.shape[-1]
     if not 1 <= rank <= n:
         raise ValueError(f"rank must be in 1 .. {n}, the number of points; it was {rank}")
-    defined = eigengap(values, rank) > n * EPS
-    defined = defined[..., :-1] & defined[..., 1:]
-    top = np.where(np.isfinite(vectors), vectors, 0.0)[..., :rank]
-    u, v = top[..., :-1, :, :], top[..., 1:, :, :]
+    floor = n * eps / ACCURACY
+    defined = (eigengap(first.values, rank) > floor) & (eigengap(second.values, rank) > floor)
+    u, v = (np.where(np.isfinite(part.vectors), part.vectors, 0.0)[..., :rank] for part in (first, second))
     overlap = np.swapaxes(u, -2, -1) @ v
-    sine = np.linalg.norm(v - u @ overlap, ord=2, axis=(-2, -1))
-    angle = np.arctan2(sine, np.linalg.norm(overlap, ord=-2, axis=(-2, -1)))
-    return _at_start(np.where(defined, angle, np.nan))
+    sines = np.linalg.svd(v - u @ overlap, compute_uv=False)[..., ::-1]
+    angles = np.arctan2(sines, np.linalg.svd(overlap, compute_uv=False))
+    return np.where(defined[..., None], angles, np.nan)
+
+
+def rotation(eigen: Eigen, rank: int) -> Float[np.ndarray, "*batch snapshot"]:
+    """Largest of the :func:`principal_angles` between the top-r eigenspaces of a snapshot and of the next one.
+
+    Raises
+    ------
+    ValueError: ``rank`` is not in 1 .. N.
+    """
+    values, vectors = eigen
+    now, then = Eigen(values[..., :-1, :], vectors[..., :-1, :, :]), Eigen(values[..., 1:, :], vectors[..., 1:, :, :])
+    return _at_start(principal_angles(now, then, rank)[..., -1])
 
 
 def velocity(

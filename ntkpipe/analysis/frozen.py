@@ -25,10 +25,42 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ntkpipe.analysis.drift import EPS, Eigen
+from ntkpipe.analysis.drift import ACCURACY, EPS, Eigen
 
-ACCURACY = 1e-3
-"""Largest relative error of a solve, N eps times its condition number, at which its result is still given."""
+
+class Shifted(NamedTuple):
+    """K + lambda by ``diag_reg``: its eigenvalues, and whether rounding leaves a solve with it its digits.
+
+    error: N eps (lambda_1 + lambda)/(lambda_N + lambda), relative, of a solve; resolved: at most ``ACCURACY``.
+    """
+
+    values: Float[np.ndarray, "*batch reg n"]
+    error: Float[np.ndarray, "*batch reg"]
+    resolved: Bool[np.ndarray, "*batch reg"]
+
+
+def ridge(
+    values: Float[np.ndarray, "*batch n"], diag_reg: Float[np.ndarray, " reg"]
+) -> Float[np.ndarray, "*batch reg"]:
+    """lambda = diag_reg tr K/N, tr K/N being the mean eigenvalue.
+
+    Raises
+    ------
+    ValueError: a ``diag_reg`` is negative.
+    """
+    if not (diag_reg >= 0).all():
+        raise ValueError(f"diag_reg must be >= 0; it was {diag_reg.tolist()}")
+    return diag_reg * values.mean(axis=-1)[..., None]
+
+
+def shifted(
+    values: Float[np.ndarray, "*batch n"], ridges: Float[np.ndarray, "*batch reg"], eps: float = EPS
+) -> Shifted:
+    """Eigenvalues of K + lambda with their precision; ``eps``: relative rounding error of the kernel's entries."""
+    moved = values[..., None, :] + ridges[..., None]
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        error = values.shape[-1] * eps * moved[..., 0] / moved[..., -1]
+    return Shifted(moved, error, (moved[..., -1] > 0) & (error <= ACCURACY))
 
 
 class Regression(NamedTuple):
@@ -90,25 +122,20 @@ def regress(
     ------
     ValueError: a ``diag_reg`` is negative.
     """
-    if not (diag_reg >= 0).all():
-        raise ValueError(f"diag_reg must be >= 0; it was {diag_reg.tolist()}")
-    n = len(y)
-    shift = diag_reg * eigen.values.mean(axis=-1)[..., None]  # tr K/N is the mean eigenvalue
-    shifted = eigen.values[..., None, :] + shift[..., None]  # (*batch, snapshot, reg, n)
+    ridges = ridge(eigen.values, diag_reg)
+    solve = shifted(eigen.values, ridges, eps)
     left = np.einsum("...ji,...j->...i", eigen.vectors, y - f_train)[..., None, :]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        condition = shifted[..., 0] / shifted[..., -1]
-        error = n * eps * condition  # relative, of the solve
-        coefficients = left / shifted
+        coefficients = left / solve.values
         correction = np.einsum("...en,...nk,...rk->...re", ntk_eval_train, eigen.vectors, coefficients, optimize=True)
         predicted = f_eval[..., None, :] + correction
-        inverse = np.einsum("...ik,...rk->...ri", eigen.vectors**2, 1 / shifted, optimize=True)  # its diagonal
+        inverse = np.einsum("...ik,...rk->...ri", eigen.vectors**2, 1 / solve.values, optimize=True)  # its diagonal
         left_out = np.einsum("...ik,...rk->...ri", eigen.vectors, coefficients, optimize=True) / inverse
         loo_mse = np.mean(left_out**2, axis=-1)
-        train_mse = np.mean((shift[..., None] * coefficients) ** 2, axis=-1)
+        train_mse = np.mean((ridges[..., None] * coefficients) ** 2, axis=-1)
         eval_mse = np.mean((predicted - y_eval) ** 2, axis=-1)
-        resolved = (shifted[..., -1] > 0) & (error <= ACCURACY) & np.isfinite(eval_mse)
-        train_resolved = resolved & (train_mse > error**2 * np.mean(left**2, axis=-1))
+        resolved = solve.resolved & np.isfinite(eval_mse)
+        train_resolved = resolved & (train_mse > solve.error**2 * np.mean(left**2, axis=-1))
     return Regression(
         np.where(resolved[..., None], predicted, np.nan),
         np.where(train_resolved, train_mse, np.nan),

@@ -97,6 +97,18 @@ def ratio(
     return Estimate(value, value - half, value + half)
 
 
+def mean(values: Float[np.ndarray, " seed"], confidence: float) -> Estimate:
+    """Mean with Student's t of independent values, of those that are known; the interval needs two of them."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return NOTHING
+    centre = float(known.mean())
+    if len(known) < 2:
+        return Estimate(centre, np.nan, np.nan)
+    half = stats.t.ppf((1 + confidence) / 2, len(known) - 1) * known.std(ddof=1) / np.sqrt(len(known))
+    return Estimate(centre, float(centre - half), float(centre + half))
+
+
 def quantile(
     counts: Float[np.ndarray, " bin"],
     edges: Float[np.ndarray, " edge"],

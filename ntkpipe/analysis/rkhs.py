@@ -20,9 +20,8 @@ import numpy as np
 from jaxtyping import Float
 
 from ntkpipe.analysis import spaces, spectrum
-from ntkpipe.analysis.drift import EPS, Eigen, eigenpairs
-from ntkpipe.analysis.frozen import ACCURACY, Regression, regress
-from ntkpipe.analysis.spectrum import ridge, shifted
+from ntkpipe.analysis.drift import ACCURACY, EPS, Eigen, eigenpairs, principal_angles
+from ntkpipe.analysis.frozen import Regression, regress, ridge, shifted
 
 SECTION = "docs/theory.md section 6"
 STARTS = ("zero", "initial")
@@ -199,7 +198,7 @@ def paths(
         "pencil_smallest": between.smallest,
         "pencil_largest": between.largest,
         "log_det_ratio": spaces.log_det_ratio(eigen.values, first.values, diag_reg, eps),
-        "principal_angle": spaces.principal_angles(first, eigen, rank, eps),
+        "principal_angle": principal_angles(first, eigen, rank, eps),
         **{f"decay_{name}": value for name, value in slope._asdict().items()},
         "effective_rank": spectrum.effective_rank(eigen.values),
         "participation_ratio": spectrum.participation_ratio(eigen.values),

@@ -1,4 +1,4 @@
-r"""Two kernels on the same N points: does the space of one contain that of the other, and how are they turned?
+r"""Two kernels on the same N points: does the space of one contain that of the other, with which constants?
 
 H_t lies in H_0 iff :math:`K_t \le c K_0` for some c (Aronszajn 1950), the smallest c being the largest generalized
 eigenvalue of the pencil (K_t, K_0). On finitely many points with K_0 invertible there always is one: what decides is
@@ -15,9 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from ntkpipe.analysis.drift import EPS, Eigen, eigengap, eigenvalues, frobenius
-from ntkpipe.analysis.frozen import ACCURACY
-from ntkpipe.analysis.spectrum import ridge, shifted
+from ntkpipe.analysis.drift import ACCURACY, EPS, Eigen, eigenvalues, frobenius
+from ntkpipe.analysis.frozen import ridge, shifted
 
 
 class Pencil(NamedTuple):
@@ -79,27 +78,3 @@ def log_det_ratio(
         rounding = sum(np.mean(eps * part.values[..., :1] / part.values, axis=-1) for part in (after, before))
     known = after.resolved & before.resolved & ((change == 0) | (np.abs(change) > rounding * values.shape[-1]))
     return np.where(known, change, np.nan)
-
-
-def principal_angles(first: Eigen, second: Eigen, rank: int, eps: float = EPS) -> Float[np.ndarray, "*batch rank"]:
-    """Principal angles, ascending, in radians, between the top-r eigenspaces of two kernels (dims broadcast).
-
-    As :func:`ntkpipe.analysis.drift.rotation`, whose angle is the last: cosines are the singular values of U^T V, sines
-    those of (I - U U^T) V, each angle from both. They are known to N eps over the smaller relative
-    :func:`ntkpipe.analysis.drift.eigengap`; NaN where that exceeds ``ACCURACY`` (a rank that cuts a pair of equal
-    eigenvalues).
-
-    Raises
-    ------
-    ValueError: ``rank`` is not in 1 .. N.
-    """
-    n = first.values.shape[-1]
-    if not 1 <= rank <= n:
-        raise ValueError(f"rank must be in 1 .. {n}, the number of points; it was {rank}")
-    floor = n * eps / ACCURACY
-    defined = (eigengap(first.values, rank) > floor) & (eigengap(second.values, rank) > floor)
-    u, v = (np.where(np.isfinite(part.vectors), part.vectors, 0.0)[..., :rank] for part in (first, second))
-    overlap = np.swapaxes(u, -2, -1) @ v
-    sines = np.linalg.svd(v - u @ overlap, compute_uv=False)[..., ::-1]
-    angles = np.arctan2(sines, np.linalg.svd(overlap, compute_uv=False))
-    return np.where(defined[..., None], angles, np.nan)

@@ -3,7 +3,7 @@ r"""The spectrum of a kernel on N points: how fast it decays, how many direction
 Everything is a function of the eigenvalues, descending, of :func:`ntkpipe.analysis.drift.eigenpairs`. ``diag_reg`` is
 a ridge in units of the mean eigenvalue, :math:`\lambda = \mathrm{diag\_reg} \cdot \mathrm{tr} K/N`, as in
 :mod:`ntkpipe.analysis.frozen`; no quantity here then depends on the scale of K. Rounding moves an eigenvalue by
-N eps lambda_1: what that decides (by more than :data:`ntkpipe.analysis.frozen.ACCURACY`) is NaN.
+N eps lambda_1: what that decides (by more than :data:`ntkpipe.analysis.drift.ACCURACY`) is NaN.
 
 Arrays in, arrays out: ``*batch`` are dims such as seed and snapshot. Source: docs/theory.md section 6.
 """
@@ -16,49 +16,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 from scipy.special import entr
 
-from ntkpipe.analysis.drift import EPS
-from ntkpipe.analysis.frozen import ACCURACY
+from ntkpipe.analysis.drift import ACCURACY, EPS
+from ntkpipe.analysis.frozen import ridge, shifted
 from ntkpipe.analysis.intervals import NOTHING, Estimate, ratio
 
 FIRST = 2
 """The first k of a fit of lambda_k ~ k^{-a} if not told: lambda_1 belongs to the constant function."""
 FEWEST = 3
 """Fewest points of a power law: through two every line is straight."""
-
-
-class Shifted(NamedTuple):
-    """K + lambda by ``diag_reg``: its eigenvalues, and whether rounding leaves a solve with it its digits.
-
-    error: N eps (lambda_1 + lambda)/(lambda_N + lambda), relative, of a solve; resolved: at most ``ACCURACY``.
-    """
-
-    values: Float[np.ndarray, "*batch reg n"]
-    error: Float[np.ndarray, "*batch reg"]
-    resolved: Bool[np.ndarray, "*batch reg"]
-
-
-def ridge(
-    values: Float[np.ndarray, "*batch n"], diag_reg: Float[np.ndarray, " reg"]
-) -> Float[np.ndarray, "*batch reg"]:
-    """lambda = diag_reg tr K/N.
-
-    Raises
-    ------
-    ValueError: a ``diag_reg`` is negative.
-    """
-    if not (diag_reg >= 0).all():
-        raise ValueError(f"diag_reg must be >= 0; it was {diag_reg.tolist()}")
-    return diag_reg * values.mean(axis=-1)[..., None]
-
-
-def shifted(
-    values: Float[np.ndarray, "*batch n"], ridges: Float[np.ndarray, "*batch reg"], eps: float = EPS
-) -> Shifted:
-    """Eigenvalues of K + lambda with their precision; ``eps``: relative rounding error of the kernel's entries."""
-    moved = values[..., None, :] + ridges[..., None]
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        error = values.shape[-1] * eps * moved[..., 0] / moved[..., -1]
-    return Shifted(moved, error, (moved[..., -1] > 0) & (error <= ACCURACY))
 
 
 def condition(values: Float[np.ndarray, "*batch n"], eps: float = EPS) -> Float[np.ndarray, "*batch"]:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
-from scipy import stats
 
 from ntkpipe.analysis import descent, drift, frozen, perturbation
 from ntkpipe.analysis.drift import Eigen
-from ntkpipe.analysis.intervals import NOTHING, Estimate
+from ntkpipe.analysis.intervals import Estimate, mean
 
 SECTION = "docs/theory.md section 5"
 PATHS = {
@@ -141,13 +140,7 @@ def at_time(
 def geometric_mean(values: Float[np.ndarray, " seed"], confidence: float) -> Estimate:
     """exp(mean log) over seeds with Student's t; of the seeds where the value is known and positive."""
     logs = np.log(values[np.isfinite(values) & (values > 0)])
-    if not len(logs):
-        return NOTHING
-    centre = float(logs.mean())
-    if len(logs) < 2:
-        return Estimate(float(np.exp(centre)), np.nan, np.nan)
-    half = stats.t.ppf((1 + confidence) / 2, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs))
-    return Estimate(*(float(np.exp(v)) for v in (centre, centre - half, centre + half)))
+    return Estimate(*(float(np.exp(end)) for end in mean(logs, confidence)))
 
 
 def times(

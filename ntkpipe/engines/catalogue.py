@@ -21,6 +21,7 @@ from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
+from ntkpipe.activations import KINKED
 from ntkpipe.networks import Network
 
 MiB = 2**20
@@ -106,7 +107,7 @@ def seconds_per_draw(engine: str, task: Task) -> float:
     net, k = task.network, task.n_inputs
     if task.kind == "trajectory":
         train = task.settings
-        steps = _full_batches(train, k, kinks=net.activation in ("relu", "leaky_relu"))
+        steps = _full_batches(train, k, kinks=net.activation in KINKED)
         flops = 6 * k * net.n_parameters * steps
         seen = k + task.n_eval
         snapshots = len(train.snapshot_steps) * (10 * seen * net.n_parameters + 4 * seen * k * sum(net.fan_in))

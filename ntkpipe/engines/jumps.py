@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import ndtr
 
-from ntkpipe.activations import numpy_activation
+from ntkpipe.activations import KINKED, numpy_activation
 from ntkpipe.engines.lazy import LazyGaussian
 from ntkpipe.networks import Network
 from ntkpipe.streams import Stream
@@ -37,7 +37,7 @@ def applies(network: Network) -> bool:
     a unit above takes all of zeta away but the biases' part, against a density of order 1/|h|. From width 16 on no
     run will meet that.
     """
-    kinked = network.activation in ("relu", "leaky_relu") and network.bias_init != "normal" and network.depth > 0
+    kinked = network.activation in KINKED and network.bias_init != "normal" and network.depth > 0
     return kinked and (network.bias_init == "none" or min(network.widths[:-1], default=16) >= 16)
 
 

@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from ntkpipe.activations import KINKED
 from ntkpipe.engines import dense
 from ntkpipe.networks import Network
 
@@ -23,7 +25,6 @@ Params = list[tuple[Array, Array]]
 
 MAX_STEPS = 20_000
 """Of the flow's integrator between two snapshots; beyond, the run is given up."""
-KINKED = "relu", "leaky_relu"
 SMALLEST = 0.03, 1.0, 1 / 5_000
 """The flow's smallest step at kinks, where none meets the tolerances: the first over tr K_t; where the time between two
 snapshots is too long for that, this time times the third, up to the second over tr K_t."""
@@ -39,6 +40,12 @@ class State(NamedTuple):
     step: Int[Array, ""]
     diverged: Int[Array, ""]
     gave_up: Any = False
+
+
+def critical_steps(ntk: Float[np.ndarray, "seed n n"], eta: float, scale: float = 1.0) -> Float[np.ndarray, " seed"]:
+    """eta times 2/(s lambda_max(K_0)), where a frozen kernel stops converging, of each network; 0 of a dead one."""
+    largest = np.linalg.eigvalsh(ntk)[:, -1]
+    return np.divide(2.0 * eta / scale, largest, out=np.zeros(len(ntk)), where=largest > 0)
 
 
 def gains(network: Network) -> list[tuple[float, float]]:

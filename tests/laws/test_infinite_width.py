@@ -85,7 +85,10 @@ def test_arc_cosine_kernels_of_cho_and_saul(order):
     net = Network(2, (1,), "relu", readout="frozen" if order == 0 else "trained")
     for t in (0.0, 0.4, 1.5, 3.0):
         points = np.array([[1.0, 0.0], [np.cos(t), np.sin(t)]])
-        both = lambda psi, t=t: np.cos(psi) * np.cos(psi - t)  # noqa: E731
+
+        def both(psi, t=t):
+            return np.cos(psi) * np.cos(psi - t)
+
         low, high = t - np.pi / 2, np.pi / 2  # where both gates are open
         if order == 1:  # E r^2 = 2 of the Rayleigh radius
             expected = 2 * integrate.quad(both, low, high, epsabs=1e-13)[0] / (2 * np.pi)

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntkpipe.analysis import rkhs, spaces, spectrum
-from ntkpipe.analysis.drift import Eigen, eigenpairs, target_alignment
+from ntkpipe.analysis import frozen, rkhs, spaces, spectrum
+from ntkpipe.analysis.drift import Eigen, eigenpairs, principal_angles, target_alignment
 from ntkpipe.analysis.frozen import regress
 from ntkpipe.engines import dense
 from ntkpipe.networks import Network
@@ -93,13 +93,13 @@ def test_rotating_inputs_and_first_weights_changes_nothing(case):
     np.testing.assert_allclose(
         spaces.pencil(moved, before, REG).largest, [1, 1, 1] / (1 + ridge_share(before)), rtol=1e-8
     )
-    np.testing.assert_allclose(spaces.principal_angles(before, after, 3), 0, atol=1e-9)
+    np.testing.assert_allclose(principal_angles(before, after, 3), 0, atol=1e-9)
     np.testing.assert_allclose(spectrum.decay(after.values).exponent, spectrum.decay(before.values).exponent, rtol=1e-8)
 
 
 def ridge_share(eigen: Eigen) -> np.ndarray:
     """lambda/lambda_1: the pencil (K, K + lambda) has the largest eigenvalue 1/(1 + lambda/lambda_1)."""
-    return spectrum.ridge(eigen.values, REG) / eigen.values[0]
+    return frozen.ridge(eigen.values, REG) / eigen.values[0]
 
 
 @pytest.mark.parametrize("c", [1e-5, 0.3, 700.0])
@@ -111,7 +111,7 @@ def test_a_kernel_that_only_grows(case, c):
         np.testing.assert_allclose(c * of(after, y, REG), of(before, y, REG), rtol=1e-8)
     np.testing.assert_allclose(spaces.pencil(c * ntk, before, FREE), c, rtol=1e-7)
     np.testing.assert_allclose(spaces.log_det_ratio(after.values, before.values, FREE), np.log(c), rtol=1e-9)
-    np.testing.assert_allclose(spaces.principal_angles(before, after, 3), 0, atol=1e-9)
+    np.testing.assert_allclose(principal_angles(before, after, 3), 0, atol=1e-9)
     for of in (spectrum.effective_rank, spectrum.participation_ratio, lambda v: spectrum.decay(v).exponent):
         np.testing.assert_allclose(of(after.values), of(before.values), rtol=1e-9)
     both = np.stack([ntk, c * ntk])
@@ -159,7 +159,7 @@ def test_conflicting_labels_of_one_input_leave_their_residual(width):
         assert np.isnan(rkhs.squared_norm(eigen, y, FREE)).all()
         reg = np.array([1e-7, 1e-5])
         norm = rkhs.squared_norm(eigen, y, reg)
-        np.testing.assert_allclose(norm * spectrum.ridge(eigen.values, reg), (conflict @ y) ** 2, rtol=1e-2)
+        np.testing.assert_allclose(norm * frozen.ridge(eigen.values, reg), (conflict @ y) ** 2, rtol=1e-2)
 
 
 @pytest.mark.parametrize("width", [5, 64])

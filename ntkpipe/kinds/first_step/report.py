@@ -30,7 +30,7 @@ YES = {1: "yes", 0: "no", -1: ""}
 def section(study: Study) -> dict[str, Any]:
     """A first-step study."""
     cells, scaling, fits = (tables.load(study, name) for name in ("first_step", "scaling", "fits"))
-    names = ["depth", "width", *varying(cells), "beta", "eta", "label", "ess"]
+    names = ["depth", "width", *tables.varying(cells, (*SETTINGS, "engine")), "beta", "eta", "label", "ess"]
     drawn = cells[cells.n_samples > 0]
     return {
         "methods": STUDY_METHODS,
@@ -45,11 +45,6 @@ def section(study: Study) -> dict[str, Any]:
         "coverage": agreement(drawn, study.config.tolerances.confidence),
         "lead_tables": [("Derivative, whole step and flips, and how far a step is linear", scaling_table(scaling))],
     }
-
-
-def varying(frame: pd.DataFrame) -> list[str]:
-    """Settings that differ between the rows, so that each row says which it is."""
-    return [name for name in (*SETTINGS, "engine") if frame[name].nunique() > 1]
 
 
 def _one_setting(scaling: pd.DataFrame) -> pd.DataFrame:
@@ -120,14 +115,7 @@ def eta_star(row: Any) -> str:
 def scaling_table(scaling: pd.DataFrame) -> list[dict[str, str]]:
     """Rows with a whole step, as the report prints them."""
     rows = scaling[scaling.rest_share.notna()].sort_values(["eta_unit", *SETTINGS, "label", "beta", "width"])
-    settings = varying(rows)
-
-    def interval(row, name: str) -> str:
-        value, low, high = (getattr(row, f"{name}{end}") for end in ("", "_low", "_high"))
-        if np.isnan(value):
-            return ""
-        return f"{value:.3g}" + ("" if np.isnan(low) else f" [{low:.3g}, {high:.3g}]")
-
+    settings = tables.varying(rows, (*SETTINGS, "engine"))
     return [
         {
             "beta": tables.number(row.beta),
@@ -138,13 +126,13 @@ def scaling_table(scaling: pd.DataFrame) -> list[dict[str, str]]:
         | {
             "eta": f"{row.eta:g}" + ("" if row.eta_unit == "absolute" else " x 2/K_0"),
             "derivative/order, exact": tables.number(row.scaling_ratio_exact),
-            "whole step/order": interval(row, "scaling_ratio"),
+            "whole step/order": tables.interval_of(row, "scaling_ratio"),
             "within 2 x derivative": YES[row.within_two],
-            "share of flips, eta to 0": interval(row, "flip_share"),
-            "share of all beyond the derivative": interval(row, "rest_share"),
+            "share of flips, eta to 0": tables.interval_of(row, "flip_share"),
+            "share of all beyond the derivative": tables.interval_of(row, "rest_share"),
             "eta*": eta_star(row)
             + (" (undersampled)" if row.eta_undersampled and row.eta_star == row.eta_star else ""),
-            "sign changes at eta*": interval(row, "flipped_at_eta_star"),
+            "sign changes at eta*": tables.interval_of(row, "flipped_at_eta_star"),
             "flag": "undersampled" if row.undersampled else "",
         }
         for row in rows.itertuples()

@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from ntkpipe import labels
+from ntkpipe.activations import KINKED
 from ntkpipe.analysis import linear_regime
 from ntkpipe.kinds.first_step.statistics import STATISTICS
 from ntkpipe.labels import variable_attrs
@@ -112,7 +113,7 @@ def _eta_star(study: Study, group: pd.DataFrame, parts: list[xr.Dataset], etas: 
     sums = np.stack([part["sums"].values for part in parts])  # eta, block, statistic
     column = {name: sums[:, :, i] for i, name in enumerate(STATISTICS)}
     exact = group.delta_ntk_exact.iloc[0] / etas[0]
-    if group.activation.iloc[0] not in ("relu", "leaky_relu"):
+    if group.activation.iloc[0] not in KINKED:
         slope = column["linear"][0] / etas[0]
     elif np.isfinite(column["jump"]).all() and np.isfinite(exact):
         slope = column["jump"].mean(axis=0) + exact * column["count"][0]

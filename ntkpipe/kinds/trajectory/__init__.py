@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic_core import ValidationError
-
-from ntkpipe.kinds import Kind
+from ntkpipe.config.errors import wrong
+from ntkpipe.kinds import Kind, check_own_points
 
 SECTION = "docs/theory.md section 5"
 
@@ -16,21 +15,12 @@ def coords(train: Any) -> dict[str, Any]:
     return {"eta": train.eta, "eta_unit": train.eta_unit, "training": train.method, "loss_kind": train.loss}
 
 
-def wrong(key: tuple[str, ...], must: str) -> ValidationError:
-    """What says, of a key of the study, what it must be and what it was."""
-    error: Any = {"type": "value_error", "loc": key, "input": None, "ctx": {"error": ValueError(must)}}
-    return ValidationError.from_exception_data("study", [error])
-
-
 def check(config: Any) -> None:
     """Kernels are kept, the points are those of ``data``, and batches are smaller than it."""
     train, data = config.settings, config.data
     if data is None:
         raise ValueError("given data where kind is 'trajectory'; it had none")
-    if config.inputs != type(config.inputs)():
-        raise ValueError("without inputs where kind is 'trajectory' (its points are those of data); it had inputs")
-    if config.keep != "full":
-        raise ValueError(f"given keep: full where kind is 'trajectory'; it was {config.keep!r}")
+    check_own_points(config, "those of data")
     methods = {method for grid in config.grid for method in grid.method or (train.method,)}
     if "sgd" in methods and train.batch is None:
         raise wrong(("train", "batch"), "given where the method of a cell is 'sgd'; it had none")

@@ -12,7 +12,6 @@ from jaxtyping import Float
 from ntkpipe import labels, parallel, store
 from ntkpipe.analysis import drift, frozen, trajectory
 from ntkpipe.analysis.drift import Eigen, eigenpairs
-from ntkpipe.config.train import RegimesConfig
 from ntkpipe.data import angles, fourier_modes, mode_frequencies
 from ntkpipe.kinds.trajectory import rkhs, scaling
 from ntkpipe.labels import cell_coords, variable_attrs
@@ -96,7 +95,7 @@ def runs_of(study: Study, data: xr.Dataset, number: int) -> Runs:
 
 def paths(study: Study, runs: Runs) -> dict[str, np.ndarray]:
     """What ``perturbation`` holds of a cell: name -> array without the dim cell."""
-    regimes, confidence = _regimes(study), study.config.tolerances.confidence
+    regimes, confidence = study.config.reading, study.config.tolerances.confidence
     diag_reg = np.array(regimes.diag_reg, dtype=float)
     (cell, run, eigen), settings = runs, runs.cell.settings
     y, y_eval, step = (run[name] for name in ("y_train", "y_eval", "step"))
@@ -141,15 +140,11 @@ def dataset(study: Study, data: xr.Dataset, found: list[dict[str, np.ndarray]]) 
         "step": ("snapshot", data["step"].values),
         "order": ("order", np.arange(3)),
         "start": ("start", np.array(["network", "zero"], dtype=object)),
-        "diag_reg": ("diag_reg", np.array(_regimes(study).diag_reg, dtype=float)),
+        "diag_reg": ("diag_reg", np.array(study.config.reading.diag_reg, dtype=float)),
     }
     if frequencies is not None:
         coords["frequency"] = "frequency", np.unique(frequencies)
     return labels.dataset(study, variables, coords)
-
-
-def _regimes(study: Study) -> RegimesConfig:
-    return study.config.regimes or RegimesConfig()
 
 
 MAX_FREQUENCY = 8

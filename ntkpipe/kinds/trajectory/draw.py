@@ -44,8 +44,7 @@ def draw(study: Any, shard: Any, scratch: Path) -> Arrays:
         train(cell.network, data, cell.settings, stream, quantum, n, scratch / str(quantum))
         for quantum, n in quanta(shard.start, shard.stop, QUANTUM)
     ]
-    arrays = {name: (dims, concatenate([part[name][1] for part in parts])) for name, (dims, _) in parts[0].items()}
-    return arrays
+    return {name: (dims, concatenate([part[name][1] for part in parts])) for name, (dims, _) in parts[0].items()}
 
 
 def constants(study: Any) -> dict[str, tuple[tuple[str, ...], np.ndarray, str]]:
@@ -70,7 +69,9 @@ def train(network: Network, data: Any, config: Any, stream: Stream, quantum: int
         advance, look = _compiled(network, config.method, config.batch, config.rtol, config.atol)
         scale = 1.0 if config.loss == "half_sum" else 1.0 / len(y)
         first = look(start, start, x, y, x_eval, jnp.zeros(n))
-        size = step_sizes(np.asarray(first.ntk_train), config.eta, config.eta_unit, scale)
+        size = np.full(n, config.eta)
+        if config.eta_unit == "critical":
+            size = descent.critical_steps(np.asarray(first.ntk_train), config.eta, scale)
         eta = jnp.asarray(size * scale)  # in flow time
         limit = config.divergence * jnp.sum((first.f_train - y) ** 2, axis=1)
         state = descent.State(start, jnp.zeros(n, int), jnp.full(n, -1, int), jnp.zeros(n, bool))
@@ -125,14 +126,6 @@ def _kept(scratch: Path, count: int) -> Arrays:
         shape = (len(row[name]), count, *row[name].shape[1:])
         arrays[name] = Slices(shape, lambda number, name=name: checkpoint.row(scratch, number)[name])
     return {name: (("seed", "snapshot", *DIMS.get(name, ())), array) for name, array in arrays.items()}
-
-
-def step_sizes(ntk: np.ndarray, eta: float, unit: str, scale: float) -> np.ndarray:
-    """Step size of each network: eta, or eta times 2/(s lambda_max(K_0)), where a frozen kernel stops converging."""
-    if unit == "absolute":
-        return np.full(len(ntk), eta)
-    largest = np.linalg.eigvalsh(ntk)[:, -1]
-    return np.divide(2.0 * eta / scale, largest, out=np.zeros(len(ntk)), where=largest > 0)
 
 
 def _flow_error(network: Network, f: np.ndarray, shadow: Any, x, y, f_start) -> np.ndarray:

@@ -71,10 +71,10 @@ def few(frame: pd.DataFrame, most: int = 4) -> pd.DataFrame:
     return frame.iloc[np.unique(np.linspace(0, len(frame) - 1, min(most, len(frame))).round().astype(int))]
 
 
-def finished(dataset: xr.Dataset, row: pd.Series, name: str) -> np.ndarray:
-    """A variable of a cell, runs that diverged left out: they enter no mean."""
+def finished(dataset: xr.Dataset, row: pd.Series, name: str, **at: int) -> np.ndarray:
+    """A variable of a cell, runs that diverged left out: they enter no mean. ``at``: places along the dims it has."""
     end = np.isfinite(dataset["loss"].values[int(row.cell), :, -1])
-    return dataset[name].values[int(row.cell)][end]
+    return dataset[name].load().isel(cell=int(row.cell)).isel(at, missing_dims="ignore").values[end]
 
 
 def quartiles(values: np.ndarray) -> np.ndarray:
@@ -139,6 +139,6 @@ def interval(row: pd.Series, name: str) -> tuple[float, list[list[float]]]:
 def chosen_ridge(dataset, row: pd.Series) -> int:
     """The ridge with the smallest leave-one-out error on the train points, kernel at the end, from zero."""
     zero = list(dataset.start.values).index("zero")
-    errors = finished(dataset, row, "loo_mse")[:, -1, zero]
+    errors = finished(dataset, row, "loo_mse", start=zero)[:, -1]
     middle = np.nanmedian(np.where(np.isfinite(errors).any(axis=0), errors, np.inf), axis=0)
     return int(np.nanargmin(middle))

@@ -164,8 +164,8 @@ def _regressions(axis, dataset, curve: pd.DataFrame, reg: int) -> None:
         axis.plot([beta / 1.25, beta * 1.25], [middle] * 2, color="black", linewidth=1.4)
         for k, (start, snapshot, _, colour, marker, full) in enumerate(REGRESSIONS):
             at = list(dataset.start.values).index(start)
-            values = np.concatenate([finished(dataset, row, "eval_mse")[:, snapshot, at, reg] for row in rows])
-            low, middle, high = quartiles(values)
+            errors = [finished(dataset, row, "eval_mse", start=at, diag_reg=reg)[:, snapshot] for row in rows]
+            low, middle, high = quartiles(np.concatenate(errors))
             x = beta * 1.1 ** (k - 1.5)
             axis.plot([x, x], [low, high], color=colour, linewidth=0.8)
             axis.plot(x, middle, marker, color=colour, markersize=3.5, markerfacecolor=colour if full else "white")
@@ -180,7 +180,7 @@ def stop(data: Data):
     figure, axes = plt.subplots(1, 2, figsize=(9.4, 4.1), sharey=True)
     for _, row in rows.iterrows():
         ridge = chosen_ridge(dataset, row)
-        errors = finished(dataset, row, "eval_mse")[..., ridge]
+        errors = finished(dataset, row, "eval_mse", diag_reg=ridge)
         end = finished(dataset, row, "network_eval_mse")[:, -1:]
         share = np.broadcast_to(steps / steps[-1], end.shape[:1] + steps.shape)
         for axis, start in zip(axes, ("network", "zero"), strict=True):

@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
+from ntkpipe.analysis.rkhs import STARTS
 from ntkpipe.figures import style
 from ntkpipe.figures.style import Data
-from ntkpipe.kinds.trajectory.figures_cells import band, base, colours_of, few, quartiles, said, step_said
+from ntkpipe.kinds.trajectory.figures_cells import band, base, colours_of, few, finished, quartiles, said, step_said
 from ntkpipe.kinds.trajectory.figures_paths import TIME
 
+ZERO = STARTS.index("zero")
 BELOW = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.19), "fontsize": 6.8}
 PREDICTORS = (
     ("network", "network at the end", "#000000", "D"),
@@ -29,17 +31,6 @@ SPACES = (
 """variable, axis label, logarithmic, over its first value"""
 
 
-def runs_of(dataset, row: pd.Series, name: str, reg: int | None = None) -> np.ndarray:
-    """A variable of a cell's runs that did not diverge; at a ridge where it has one, from zero where it has a start."""
-    done = np.isfinite(dataset["loss"].values[int(row.cell), :, -1])
-    variable = dataset[name].isel(cell=int(row.cell))
-    if "start" in variable.dims:
-        variable = variable.sel(start="zero")
-    if "diag_reg" in variable.dims:
-        variable = variable.isel(diag_reg=reg)
-    return variable.values[done]
-
-
 def middle_ridge(dataset) -> int:
     """The ridge shown where one stands for all: the middle of ``regimes.diag_reg``."""
     return dataset.sizes["diag_reg"] // 2
@@ -52,15 +43,15 @@ def rkhs(data: Data):
     colours, reg = colours_of(rows), middle_ridge(dataset)
     figure, axes = plt.subplots(1, 4, figsize=(15.2, 4.6))
     for _, row in rows.iterrows():
-        colour, values = colours[row.beta], runs_of(dataset, row, "eigenvalues")
+        colour, values = colours[row.beta], finished(dataset, row, "eigenvalues")
         for snapshot, line in ((0, "--"), (-1, "-")):
             share = values[:, snapshot] / values[:, snapshot].sum(axis=-1, keepdims=True)
             at = np.arange(1, values.shape[-1] + 1)
             middle = quartiles(share)[1]
             good = middle > 1e-16
             axes[0].plot(at[good], middle[good], line, color=colour, linewidth=1.1)
-        norms = runs_of(dataset, row, "target_norm", reg)
-        band(axes[1], runs_of(dataset, row, "time"), norms / norms[:, :1], colour)
+        norms = finished(dataset, row, "target_norm", diag_reg=reg)
+        band(axes[1], finished(dataset, row, "time"), norms / norms[:, :1], colour)
     _axes(axes[0], "k", r"eigenvalue $\lambda_k\,/\,\mathrm{tr}K_t$", "spectra: dashed start, solid end")
     _axes(axes[1], TIME, r"$|y|^2_{H_t}\,/\,|y|^2_{H_0}$", f"norm of the target\n{_ridge(dataset, reg)}")
     axes[1].axhline(1, color="0.4", linewidth=0.9, linestyle=":")
@@ -88,7 +79,7 @@ def _inclusion(axis, dataset, curve: pd.DataFrame) -> None:
     for number, colour in enumerate(shades):
         for name, marker, full in (("pencil_largest", "o", True), ("pencil_smallest", "v", False)):
             for _, row in curve.iterrows():
-                low, middle, high = quartiles(runs_of(dataset, row, name, number)[:, -1])
+                low, middle, high = quartiles(finished(dataset, row, name, diag_reg=number)[:, -1])
                 if np.isfinite(middle):
                     x = row.beta * 1.07 ** (number - 1)
                     axis.plot([x, x], [low, high], color=colour, linewidth=0.8)
@@ -114,9 +105,9 @@ def _errors(axis, dataset, curve: pd.DataFrame, reg: int) -> None:
     for k, (which, _, colour, marker) in enumerate(PREDICTORS):
         for _, row in curve.iterrows():
             if which == "network":
-                values = runs_of(dataset, row, "network_mse")[:, -1]
+                values = finished(dataset, row, "network_mse")[:, -1]
             else:
-                values = runs_of(dataset, row, "interpolant_mse", reg)[:, which]
+                values = finished(dataset, row, "interpolant_mse", start=ZERO, diag_reg=reg)[:, which]
             low, middle, high = quartiles(values)
             x = row.beta * 1.08 ** (k - 1)
             axis.plot([x, x], [low, high], color=colour, linewidth=0.8)
@@ -133,9 +124,9 @@ def spaces(data: Data):
     figure, axes = plt.subplots(2, 3, figsize=(11.4, 6.6))
     for axis, (name, label, log, relative) in zip(axes.flat, SPACES, strict=True):
         for _, row in rows.iterrows():
-            values = runs_of(dataset, row, name, reg)
+            values = finished(dataset, row, name, diag_reg=reg)
             values = values / values[:, :1] if relative else values
-            band(axis, runs_of(dataset, row, "time"), values, colours[row.beta], positive=log)
+            band(axis, finished(dataset, row, "time"), values, colours[row.beta], positive=log)
         style.log(axis, "x")
         axis.set(xlabel=TIME, ylabel=label)
         if log:

@@ -10,10 +10,10 @@ import pandas as pd
 import xarray as xr
 
 from ntkpipe import store, tables
-from ntkpipe.config.train import RegimesConfig
-from ntkpipe.kinds.trajectory.report_answers import HEAD, answers, bracket, step, threshold
+from ntkpipe.kinds.trajectory.report_answers import answers
 from ntkpipe.kinds.trajectory.report_rkhs import rkhs_said
-from ntkpipe.networks import SETTINGS
+from ntkpipe.kinds.trajectory.report_words import HEAD, bracket, step, threshold
+from ntkpipe.kinds.trajectory.scaling import GROUP
 from ntkpipe.plan import Study
 
 METHODS = ""
@@ -51,10 +51,11 @@ def section(study: Study) -> dict[str, Any]:
     paths = store.read_rows(folder / "perturbation.zarr")
     end = np.isfinite(paths["loss"].values[:, :, -1])
     cells = cells.assign(cell=np.arange(len(cells)), runs=end.shape[1], finished=end.sum(axis=1))
-    config = study.config.regimes or RegimesConfig()
+    config = study.config.reading
     spaces = tables.load(study, "rkhs")
+    settings = tables.varying(spaces, GROUP)
     of_spaces = [
-        text for _, part in spaces.groupby(list(HEAD), sort=False) for text in rkhs_said(part, config, varying(spaces))
+        text for _, part in spaces.groupby(list(HEAD), sort=False) for text in rkhs_said(part, config, settings)
     ]
     return {
         "methods": STUDY_METHODS,
@@ -80,14 +81,9 @@ def section(study: Study) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def varying(frame: pd.DataFrame) -> list[str]:
-    """Settings that differ between the rows, so that each row says which it is."""
-    return [name for name in (*SETTINGS, "training", "loss_kind") if frame[name].nunique() > 1]
-
-
 def fit_table(cells: pd.DataFrame, fits: pd.DataFrame, at: str = "end") -> list[dict[str, str]]:
     """Fits as the report prints them; beyond the grid, thresholds are bounds."""
-    settings = varying(cells)
+    settings = tables.varying(cells, GROUP)
     rows = []
     chosen = fits[fits["at"].str.startswith(at)]
     for row in chosen.itertuples():
@@ -119,13 +115,7 @@ def _where(row) -> str:
 
 def cell_table(cells: pd.DataFrame, regimes: pd.DataFrame) -> list[dict[str, str]]:
     """Each cell with its sizes at the end, fractions of regimes, and how many runs the means hold."""
-    settings = varying(cells)
-
-    def interval(row, name: str) -> str:
-        value, low, high = (getattr(row, f"{name}{end}") for end in ("", "_low", "_high"))
-        if np.isnan(value):
-            return ""
-        return f"{value:.3g}" + ("" if np.isnan(low) else f" [{low:.3g}, {high:.3g}]")
+    settings = tables.varying(cells, GROUP)
 
     rows = []
     for row, regime in zip(cells.itertuples(), regimes.itertuples(), strict=True):
@@ -133,9 +123,11 @@ def cell_table(cells: pd.DataFrame, regimes: pd.DataFrame) -> list[dict[str, str
             {name.replace("_", " "): tables.number(getattr(row, name)) for name in settings}
             | {"width": str(row.width or row.widths), "depth": str(row.depth), "beta": tables.number(row.beta)}
             | {"eta": step(row.eta, row.eta_unit).removeprefix("eta = "), "load": f"{regime.load:.3g}"}
-            | {"drift": interval(row, "drift_end"), "error of order 0": interval(row, "order_0_end")}
+            | {"drift": tables.interval_of(row, "drift_end")}
+            | {"error of order 0": tables.interval_of(row, "order_0_end")}
             | {f"order {p}": tables.number(float(f"{getattr(row, f'order_{p}_end'):.3g}")) for p in (1, 2)}
-            | {"forcing": interval(row, "forcing_end"), "linearization error": interval(row, "linearization_error_end")}
+            | {"forcing": tables.interval_of(row, "forcing_end")}
+            | {"linearization error": tables.interval_of(row, "linearization_error_end")}
             | {name: f"{getattr(regime, name):.2f}" for name in ("lazy", "weak", "strong", "dead", "unstable")}
             | {"runs in the means": f"{row.finished} of {row.runs}"}
         )
@@ -167,7 +159,7 @@ def verification(study: Study, cells: pd.DataFrame, paths: xr.Dataset) -> list[d
     No exact value of a trained network's error exists; the tests pin engine and orders.
     """
     chosen = cells[cells.finished > 0]
-    keys = [*varying(cells), "depth", "eta"]
+    keys = [*tables.varying(cells, GROUP), "depth", "eta"]
     chosen = chosen[chosen.width == chosen.groupby(keys).width.transform("max")]
     rows = []
     for row in chosen.itertuples():
@@ -175,7 +167,7 @@ def verification(study: Study, cells: pd.DataFrame, paths: xr.Dataset) -> list[d
         done = np.isfinite(paths["loss"].values[row.cell, :, -1])
         low, high = error[done].min(), error[done].max()
         share = np.nanmax(paths["tightness"].values[row.cell][done])
-        settings = "".join(f"{getattr(row, name)}, " for name in varying(cells))
+        settings = "".join(f"{getattr(row, name)}, " for name in tables.varying(cells, GROUP))
         rows.append(
             {
                 "cell": f"{settings}depth {row.depth}, width {row.width or row.widths}, {step(row.eta, row.eta_unit)}",

@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from ntkpipe import tables
 from ntkpipe.config.train import RegimesConfig
+from ntkpipe.kinds.trajectory.report_kernels import freeze_said, hierarchy_said, regression_said
+from ntkpipe.kinds.trajectory.report_words import FEWEST, HEAD, bracket, step, threshold
 from ntkpipe.kinds.trajectory.scaling import GROUP
 
-HEAD = (*GROUP, "eta_unit")
 SAID = ("drift", "error of the frozen kernel")
 """Sizes whose exponents are said; all stand in the table."""
-FEWEST = 3
-"""Cells of a setting below which it is only compared, not described on its own."""
 SERIES_DIVERGED = 1e3
 """A geometric mean of the order-0 error beyond this: the frozen kernel's own steps do not converge (load above 1)."""
 
@@ -26,7 +26,7 @@ def answers(cells: pd.DataFrame, fits: pd.DataFrame, paths: xr.Dataset, config: 
         of_setting = fits[(fits[list(HEAD)] == list(key)).all(axis=1)]
         converging = set(part.eta[part.order_0_end <= SERIES_DIVERGED])
         inside, fitted = part[part.eta.isin(converging)], of_setting[of_setting.eta.isin(converging)]
-        name = ", ".join(str(part[c].iloc[0]) for c in GROUP if cells[c].nunique() > 1)
+        name = ", ".join(str(part[c].iloc[0]) for c in tables.varying(cells, GROUP))
         if len(part) < FEWEST:
             continue
         said = []
@@ -43,33 +43,16 @@ def methods_said(cells: pd.DataFrame) -> list[str]:
     """Drift at the end by another method over that by gradient descent, of the same networks."""
     keys = [*(name for name in HEAD if name != "training"), "eta", "width", "depth"]
     found = []
+    cells = cells.assign(drift=[tables.interval_of(row, "drift_end") or "not known" for row in cells.itertuples()])
     for name, part in cells[cells.training != "gd"].groupby("training"):
         both = part.merge(cells[cells.training == "gd"], on=keys, suffixes=("", "_gd"))
         said = [
-            f"{_interval(row, 'drift_end')} against {_interval(row, 'drift_end', '_gd')} (width {row.width}, depth "
-            f"{row.depth})"
+            f"{row.drift} against {row.drift_gd} (width {row.width}, depth {row.depth})"
             for row in both.sort_values("beta").itertuples()
         ]
         if said:
             found.append(f"The same networks by {name} and by gradient descent, drift at the end: {'; '.join(said)}.")
     return found
-
-
-def _interval(row, name: str, suffix: str = "") -> str:
-    value, low, high = (getattr(row, f"{name}{end}{suffix}") for end in ("", "_low", "_high"))
-    return f"{value:.3g}" + ("" if np.isnan(low) else f" [{low:.3g}, {high:.3g}]")
-
-
-def step(eta: float, unit: str) -> str:
-    """A step size with its unit."""
-    return f"eta = {eta:g}" + (" x 2/(s lambda_max(K_0))" if unit == "critical" else "")
-
-
-def bracket(row, digits: str = ".2f") -> str:
-    """An estimate with its interval."""
-    if np.isnan(row.low):
-        return f"{row.estimate:{digits}}"
-    return f"{row.estimate:{digits}} [{row.low:{digits}}, {row.high:{digits}}]"
 
 
 def scaling_said(fits: pd.DataFrame) -> list[str]:
@@ -118,20 +101,6 @@ def _clocks(fits: pd.DataFrame, quantity: str, eta: float, end) -> str:
 def _side(row) -> int:
     """Where an interval lies: below 0, above, or across."""
     return 1 if row.low > 0 else -1 if row.high < 0 else 0
-
-
-def threshold(row, smallest: float, largest: float) -> str:
-    """A threshold; 0 and inf say that it lies beyond the grid, and are bounds."""
-
-    def end(value: float) -> str:
-        if value == 0:
-            return f"< {smallest:.3g}"
-        return f"> {largest:.3g}" if np.isinf(value) else f"{value:.3g}"
-
-    if np.isnan(row.estimate):
-        return "not known"
-    said = end(row.estimate)
-    return said if end(row.low) == end(row.high) == said else f"{said} [{end(row.low)}, {end(row.high)}]"
 
 
 def thresholds_said(cells: pd.DataFrame, fits: pd.DataFrame, config: RegimesConfig) -> list[str]:
@@ -249,100 +218,4 @@ def orders_said(cells: pd.DataFrame, fits: pd.DataFrame) -> list[str]:
             f"In {len(lost)} cells in which runs finish (eta = {steps}) descent with the frozen kernel diverges all "
             "the same: no order predicts them, and these sentences leave them out."
         )
-    return found
-
-
-def _runs(part: pd.DataFrame, paths: xr.Dataset, name: str) -> np.ndarray:
-    """A variable of all runs of these cells that did not diverge."""
-    at = part.cell.to_numpy()
-    return paths[name].values[at][np.isfinite(paths["loss"].values[at, :, -1])]
-
-
-def spread(values: np.ndarray) -> str:
-    """Median and quartiles of the known values."""
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return "not known"
-    low, middle, high = np.quantile(known, [0.25, 0.5, 0.75])
-    return f"{middle:.2g} [{low:.2g}, {high:.2g}]"
-
-
-def freeze_said(cells: pd.DataFrame, paths: xr.Dataset, config: RegimesConfig) -> list[str]:
-    """How many kernels ever move, freeze within their run, and when; eigenspace and loss beside."""
-    found = []
-    for (eta, unit), part in cells.groupby(["eta", "eta_unit"]):
-        times = {n: _runs(part, paths, n) for n in ("freeze_time", "rotation_time", "plateau_time")}
-        turned = _runs(part, paths, "rotation_moved").astype(bool)
-        if not len(times["freeze_time"]):
-            continue
-        end, moved = _runs(part, paths, "time")[:, -1], _runs(part, paths, "kernel_moved").astype(bool)
-
-        def said(values: np.ndarray, of: np.ndarray, end: np.ndarray = end) -> str:
-            known = np.isfinite(values) & of
-            when = f", at {np.median(values[known] / end[known]):.2g} of the run (median)" if known.any() else ""
-            return f"{known.sum()} of {(~np.isnan(values) & of).sum()} runs{when}"
-
-        every = np.ones_like(moved)
-        found.append(
-            f"At {step(eta, unit)} {np.sum(moved)} of {len(moved)} kernels ever change by more than "
-            f"{config.velocity:g} an e-fold of time; of these the kernel freezes in "
-            f"{said(times['freeze_time'], moved)}; its leading eigenspace stops rotating in "
-            f"{said(times['rotation_time'], turned)} that turned; the loss comes to its plateau in "
-            f"{said(times['plateau_time'], every)} of all."
-        )
-    return found
-
-
-def regression_said(cells: pd.DataFrame, paths: xr.Dataset) -> list[str]:
-    """Kernel regression with K_0 and with K_t* against training on: errors and cost, a step size at a time.
-
-    The ridge is that of the smallest leave-one-out error (from zero, last kernel; median over runs).
-    """
-    found, regs = [], paths["diag_reg"].values
-    for (eta, unit), part in cells.groupby(["eta", "eta_unit"]):
-        network = _runs(part, paths, "network_eval_mse")[:, -1:]
-        if not len(network):
-            continue
-        errors, left_out = _runs(part, paths, "eval_mse"), _runs(part, paths, "loo_mse")
-        zero, onward = (list(paths["start"].values).index(name) for name in ("zero", "network"))
-        last = left_out[:, -1, zero]
-        if not np.isfinite(last).any():
-            continue
-        at = int(np.nanargmin(np.nanmedian(np.where(np.isfinite(last), last, np.inf), axis=0)))
-        half = paths.sizes["snapshot"] // 2
-        ratio = {name: errors[:, k, s, at] / network[:, 0]
-                 for name, k, s in (("start", 0, zero), ("half", half, onward), ("end", -1, zero))}  # fmt: skip
-        onward_flops = part.cell.map(dict(enumerate(paths["training_on_flops"].values[:, half])))
-        price = onward_flops / (part.regression_flops + part.kernel_flops)
-        cost = ""
-        if price.notna().any():
-            cost = f", which costs {price.min():.2g} to {price.max():.2g} times as many flops"
-        found.append(
-            f"At {step(eta, unit)} kernel regression has, over the eval error of the network at the end "
-            f"({spread(network)} mean square), {spread(ratio['start'])} with K_0 and {spread(ratio['end'])} with the "
-            f"last K from zero, and {spread(ratio['half'])} from the network at step "
-            f"{int(paths['step'].values[half])}, against training on from there{cost} (medians and quartiles over "
-            f"runs; ridge {regs[at]:g} by leave-one-out error)."
-        )
-    return found
-
-
-def hierarchy_said(cells: pd.DataFrame, paths: xr.Dataset) -> list[str]:
-    """How far K3, and K3 and K4, predict the change of the kernel at the end of the run."""
-    if "fourth_error" not in paths:
-        return []
-    last, found = paths.sizes["snapshot"] - 1, []
-    for eta, part in cells.groupby("eta"):
-        rows = []
-        for row in part.sort_values("width").itertuples():
-            one = part[part.cell == row.cell]
-            third, fourth = (_runs(one, paths, name)[:, last] for name in ("third_error", "fourth_error"))
-            if len(third):
-                where = f"width {row.width}, depth {row.depth}"
-                rows.append(f"{spread(third)} and {spread(fourth)} at {where}")
-        if rows:
-            found.append(
-                f"At {step(eta, part.eta_unit.iloc[0])} DeltaK at the end, predicted from initialization by K3, and by "
-                f"K3 and K4, has a relative error of {'; '.join(rows)} (medians, quartiles; 1 is no better than K_0)."
-            )
     return found

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from ntkpipe import tables
 from ntkpipe.config.train import RegimesConfig
-from ntkpipe.kinds.trajectory.report_answers import FEWEST, step
+from ntkpipe.kinds.trajectory.report_words import FEWEST, step
 
 
 def rkhs_said(cells: pd.DataFrame, config: RegimesConfig, varying: list[str]) -> list[str]:
@@ -46,16 +47,9 @@ def rkhs_said(cells: pd.DataFrame, config: RegimesConfig, varying: list[str]) ->
 def _at(rows: pd.DataFrame, name: str) -> str:
     """A quantity with its interval at the smallest and the largest beta."""
     return " and ".join(
-        f"{_interval(row, name)} at beta {row['beta']:.3g} (width {row['width']}, depth {row['depth']})"
-        for _, row in rows.iterrows()
+        f"{tables.interval_of(row, name) or 'not known'} at beta {row.beta:.3g} (width {row.width}, depth {row.depth})"
+        for row in rows.itertuples()
     )
-
-
-def _interval(row: pd.Series, name: str) -> str:
-    value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
-    if np.isnan(value):
-        return "not known"
-    return f"{value:.3g}" + ("" if np.isnan(low) else f" [{low:.3g}, {high:.3g}]")
 
 
 def _sides(rows: pd.DataFrame, name: str) -> str:

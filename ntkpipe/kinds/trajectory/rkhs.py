@@ -10,8 +10,7 @@ import xarray as xr
 
 from ntkpipe import labels
 from ntkpipe.analysis import drift, rkhs, trajectory
-from ntkpipe.analysis.intervals import Estimate
-from ntkpipe.config.train import RegimesConfig
+from ntkpipe.analysis.intervals import Estimate, mean
 from ntkpipe.labels import cell_coords, variable_attrs
 from ntkpipe.networks import SETTINGS
 from ntkpipe.plan import Study
@@ -41,7 +40,7 @@ ENDS = {
 
 def of_cell(study: Study, runs: Any) -> dict[str, np.ndarray]:
     """What ``rkhs`` holds of a cell: name -> array without the dim cell; ``runs`` as :class:`analyse.Runs`."""
-    diag_reg = np.array((study.config.regimes or RegimesConfig()).diag_reg, dtype=float)
+    diag_reg = np.array(study.config.reading.diag_reg, dtype=float)
     run, eigen = runs.arrays, runs.eigen
     names = ("ntk_train", "ntk_eval_train", "f_train", "f_eval", "y_train", "y_eval")
     rank = drift.leading_rank(eigen.values[:, 0], trajectory.RANK)
@@ -97,7 +96,7 @@ def dataset(study: Study, data: xr.Dataset, found: list[dict[str, np.ndarray]]) 
     coords = cell_coords(list(study.cells)) | {
         "step": ("snapshot", data["step"].values),
         "start": ("start", np.array(rkhs.STARTS, dtype=object)),
-        "diag_reg": ("diag_reg", np.array((study.config.regimes or RegimesConfig()).diag_reg, dtype=float)),
+        "diag_reg": ("diag_reg", np.array(study.config.reading.diag_reg, dtype=float)),
     }
     return labels.dataset(study, variables, coords)
 
@@ -160,8 +159,6 @@ def _columns(part: xr.Dataset, name: str) -> list[tuple[float, str, np.ndarray]]
 
 
 def _mean(values: np.ndarray, positive: bool, confidence: float) -> tuple[Estimate, int]:
-    if positive:
-        return trajectory.geometric_mean(values, confidence), int(np.sum(np.isfinite(values) & (values > 0)))
-    known = np.isfinite(values)
-    logs = trajectory.geometric_mean(np.exp(values[known]), confidence)  # the mean of a logarithm
-    return Estimate(*np.log(logs)), int(known.sum())
+    """Mean over the known values, geometric where they are ``positive``, and how many they are."""
+    known = values[np.isfinite(values) & ((values > 0) | (not positive))]
+    return (trajectory.geometric_mean if positive else mean)(known, confidence), len(known)

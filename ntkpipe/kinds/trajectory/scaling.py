@@ -15,8 +15,9 @@ import xarray as xr
 
 from ntkpipe import labels
 from ntkpipe.analysis import collapse, regimes, trajectory
-from ntkpipe.analysis.intervals import Estimate
 from ntkpipe.config.train import RegimesConfig
+from ntkpipe.kinds.trajectory import predictors
+from ntkpipe.kinds.trajectory.fit_rows import MEANINGS, METHODS, UNREASONABLE, Rows, fit_row
 from ntkpipe.labels import cell_coords, variable_attrs
 from ntkpipe.networks import SETTINGS
 from ntkpipe.plan import Study
@@ -36,46 +37,6 @@ CLOCKS = ("end", "loss", "time")
 GROUP = (*SETTINGS, "training", "loss_kind")
 """Cells that share these differ in width, depth and step size alone."""
 
-UNREASONABLE = 1e3
-"""Sizes beyond are no sizes: where a step is larger than K_0 allows, the frozen kernel's own descent diverges."""
-
-
-METHODS = {
-    "width_exponent": "p of log size = a + p log width + q log depth; of log size = a + p log width where depth is one",
-    "depth_exponent": "q of the same; of log size = a + q log depth where width is one",
-    "total_exponent": "p + q: 0 where the size depends on beta = depth/width alone",
-    "beta_power": "c of log size = a + c log beta",
-    "beta_exponential": "c of log size = a + c beta",
-    "beta_star": "beta at which the size reaches the tolerance, on the line in log beta; where width is set, of that "
-    "width alone. Intervals hold the seeds' errors and the cells' scatter around the line",
-    "beta_star_fraction": "beta beyond which half of the runs are not lazy, at the tolerance",
-    "stable_load": "nominal eta s lambda_max(K_0)/2 beyond which half of the runs diverge (dead runs do not), of one "
-    "depth, or of all; all widths pooled",
-    "rank_correlation": "Spearman's, of a predictor with |r - r_1|/|r - r_0|; differences are of absolute values",
-    "roc_area": "how often a run's snapshot at which order 1 fails to help has a larger predictor than one at which it "
-    "helps; 1/2 by chance; n_runs: snapshots",
-    "forcing_star": "forcing beyond which the order fails to help in half of the snapshots; n_runs: snapshots",
-    "improves": "share of the runs in which this order ends nearer to the residual than the one before it; exact "
-    "interval, as if the runs of a cell and the cells were independent draws of one kind",
-}
-
-MEANINGS = {
-    "estimate": "exponent, rate, threshold, correlation or share; see methods",
-    "low": "lower end of the interval",
-    "high": "upper end of the interval",
-    "tolerance": "drift at which beta* is read; NaN where none is",
-    "width": "hidden width; NaN where all are used",
-    "depth": "number of hidden layers; NaN where all are used",
-    "eta": "step size; NaN where several are used",
-    "r2": "share of the variance of the cells' log size that the fit explains",
-    "scatter": "root mean square residual in units of the seeds' error: 1 where the curve is right",
-    "n_cells": "cells used",
-    "n_runs": "runs used",
-    "n_all": "runs there, with those that diverged, died or have no size",
-}
-
-Rows = list[dict[str, Any]]
-
 
 def runs(study: Study, data: xr.Dataset, perturbation: xr.Dataset) -> pd.DataFrame:
     """One row a run (cell and seed): its sizes at the end, at fixed loss and at a fixed flow time, some at every step.
@@ -84,7 +45,7 @@ def runs(study: Study, data: xr.Dataset, perturbation: xr.Dataset) -> pd.DataFra
     order leaves of the error of the one below). The fixed flow time is the longest that all runs of one step size
     reach. ``diverged``: its loss did; ``dead``: its kernel at the end is 0.
     """
-    share = (study.config.regimes or RegimesConfig()).loss
+    share = study.config.reading.loss
     sizes = [name for name in SIZES if name in perturbation]
     paths = perturbation[[*sizes, "order_error", "loss", "time", "load"]].load()
     status = data["status"].values
@@ -115,7 +76,7 @@ def runs(study: Study, data: xr.Dataset, perturbation: xr.Dataset) -> pd.DataFra
 
 def regimes_dataset(study: Study, frame: pd.DataFrame) -> xr.Dataset:
     """The ``regimes`` dataset: fractions of the runs of each cell in each regime."""
-    config, confidence = study.config.regimes or RegimesConfig(), study.config.tolerances.confidence
+    config, confidence = study.config.reading, study.config.tolerances.confidence
     regime = _regime(frame, config.lazy[0], config)
     found = regimes.fractions(regime, frame.cell.to_numpy(), confidence)
     said = {
@@ -141,25 +102,20 @@ def regimes_dataset(study: Study, frame: pd.DataFrame) -> xr.Dataset:
 
 def fits_dataset(study: Study, frame: pd.DataFrame) -> xr.Dataset:
     """The ``fits`` dataset: exponents, collapse on beta, thresholds, when corrections help and what predicts it."""
-    config, confidence = study.config.regimes or RegimesConfig(), study.config.tolerances.confidence
+    config, confidence = study.config.reading, study.config.tolerances.confidence
     rows: Rows = []
     frame = frame[(frame.width > 0) & (frame.depth > 0)]
     for key, group in frame.groupby(list(GROUP), sort=True):
         found: Rows = []
         for (eta, unit), curve in group.groupby(["eta", "eta_unit"]):
             of_curve = [*_exponents(curve, confidence), *_thresholds(curve, config, confidence)]
-            of_curve += [*_predictors(curve, confidence), *_improvements(curve, confidence)]
+            of_curve += [*predictors.comparisons(curve, confidence), *predictors.improvements(curve, confidence)]
             found += [{"eta": eta, "eta_unit": unit, "n_all": max(len(curve), row["n_runs"])} | row for row in of_curve]
         found += _stable_loads(group[group.eta_unit == "critical"], confidence)
         rows += [dict(zip(GROUP, key, strict=True)) | row for row in found]
     texts = [*GROUP, "eta_unit", "quantity", "at", "method"]
     result = pd.DataFrame(rows, columns=[*texts, *MEANINGS])
     return labels.fits(study, result, MEANINGS, METHODS)
-
-
-def _row(quantity: str, at: str, method: str, estimate: Estimate, cells: int, runs: int, **more: Any) -> dict[str, Any]:
-    ends = dict(zip(("estimate", "low", "high"), map(float, estimate), strict=True))
-    return {"quantity": quantity, "at": at, "method": method, "n_cells": cells, "n_runs": runs} | ends | more
 
 
 def _regime(frame: pd.DataFrame, lazy: float, config: RegimesConfig) -> np.ndarray:
@@ -191,14 +147,14 @@ def _exponents(curve: pd.DataFrame, confidence: float) -> Rows:
             full = {"r2": found.r2.value, "scatter": found.scatter.ratio} | used
             three = {"width": found.width, "depth": found.depth, "total": found.total}
             rows += [
-                _row(quantity, at, f"{of}_exponent", estimate, **full)
+                fit_row(quantity, at, f"{of}_exponent", estimate, **full)
                 for of, estimate in three.items()
                 if not np.isnan(estimate.value)
             ]
             if width > 1 and depth > 1:
                 for law, line in (("beta_power", found.power), ("beta_exponential", found.exponential)):
                     alone = {"r2": line.r2.value, "scatter": line.scatter.ratio} | used
-                    rows.append(_row(quantity, at, law, line.slope, **alone))
+                    rows.append(fit_row(quantity, at, law, line.slope, **alone))
     return rows
 
 
@@ -220,84 +176,13 @@ def _thresholds(curve: pd.DataFrame, config: RegimesConfig, confidence: float) -
             for tolerance in config.lazy:
                 found = regimes.size_threshold(beta, means, tolerance, confidence)
                 more = there | {"tolerance": tolerance}
-                rows.append(_row("drift", at, "beta_star", found, len(means.mean), means.runs, **more))
+                rows.append(fit_row("drift", at, "beta_star", found, len(means.mean), means.runs, **more))
     seen = curve[curve.drift_end.notna() | curve.diverged]
     for tolerance in config.lazy:
         left = _regime(seen, tolerance, config) != "lazy"
         found = regimes.fraction_threshold(seen.beta.to_numpy(float), left, confidence)
         used = {"cells": seen.cell.nunique(), "runs": len(seen), "tolerance": tolerance}
-        rows.append(_row("drift", "end", "beta_star_fraction", found, **used))
-    return rows
-
-
-FEWEST = 4
-"""Cells in which an order must fail, to say from which size on it does: whole cells are resampled."""
-RIVALS = ("beta", "beta x steps", "drift")
-"""What the forcing is compared with as a predictor, over runs and snapshots together."""
-
-
-def _along_runs(curve: pd.DataFrame) -> pd.DataFrame:
-    """One row a run and snapshot, of runs that did not diverge: the predictors, and what orders 1 and 2 leave."""
-    steps = [name.removeprefix("left1_") for name in curve.columns if name.startswith("left1_step ")]
-    parts = [
-        curve[["cell", "beta"]].assign(
-            step=int(at.removeprefix("step ")), last=at == steps[-1],
-            **{name: curve[f"{name}_{at}"] for name in ("forcing", "drift", "left1", "left2")},
-        )
-        for at in steps
-    ]  # fmt: skip
-    long = pd.concat(parts)[np.tile(~curve.diverged.to_numpy(bool), len(steps))]
-    long["beta x steps"] = long.beta * long.step
-    return long[(long.forcing > 0) & (long.forcing < UNREASONABLE)]  # 0: one step, no change behind it
-
-
-def _predictors(curve: pd.DataFrame, confidence: float) -> Rows:
-    """What tells when order 1 helps, the forcing or something simpler, and from which forcing on orders fail.
-
-    At the end rank correlations over runs with what order 1 leaves of the error; over runs and snapshots together
-    (``run``) areas under the ROC curve for order 1 failing, and the forcing at which order p fails in half of them.
-    """
-    long = _along_runs(curve)
-    rows: Rows = []
-    last = long[long["last"] & np.isfinite(long.left1)]
-    if last.cell.nunique() > 2:
-        values = (last[name].to_numpy(float) for name in ("beta", "forcing", "left1"))
-        found = regimes.predictors(*values, last.cell.to_numpy(int), confidence)
-        rows += _compared("rank_correlation", "end", "beta", found, last)
-    known = long[np.isfinite(long.left1)]
-    if known.cell[known.left1 >= 1].nunique() >= FEWEST:
-        fails, cell = (known.left1 >= 1).to_numpy(), known.cell.to_numpy(int)
-        for rival in RIVALS:
-            values = (known[name].to_numpy(float) for name in (rival, "forcing"))
-            found = regimes.discrimination(*values, fails, cell, confidence)
-            rows += _compared("roc_area", "run", rival, found, known)
-    for p in (1, 2):
-        known = long[np.isfinite(long[f"left{p}"])]
-        if known.cell[known[f"left{p}"] >= 1].nunique() >= FEWEST:
-            fails, cell = (known[f"left{p}"] >= 1).to_numpy(), known.cell.to_numpy(int)
-            found = regimes.crossing(known.forcing.to_numpy(float), fails, cell, confidence)
-            rows.append(_row(f"order {p}", "run", "forcing_star", found, known.cell.nunique(), len(known)))
-    return rows
-
-
-def _compared(method: str, at: str, rival: str, found: regimes.Prediction, known: pd.DataFrame) -> Rows:
-    """Rows of a rival, of the forcing (beside beta, once) and of their difference."""
-    if not np.isfinite(found.difference.value):
-        return []
-    names = [(rival, found.first), (f"forcing less {rival}", found.difference)]
-    names += [("forcing", found.second)] if rival == "beta" else []
-    return [_row(name, at, method, value, known.cell.nunique(), len(known)) for name, value in names]
-
-
-def _improvements(curve: pd.DataFrame, confidence: float) -> Rows:
-    """In which share of the runs each order is better than the one before, where the forcing is small and large."""
-    known = curve[~curve.diverged & curve[["forcing_end", *(f"order_{p}_end" for p in range(3))]].notna().all(axis=1)]
-    rows: Rows = []
-    for at, part in (("forcing < 1", known[known.forcing_end < 1]), ("forcing >= 1", known[known.forcing_end >= 1])):
-        for order in (1, 2) if len(part) else ():
-            better = int((part[f"order_{order}_end"] < part[f"order_{order - 1}_end"]).sum())
-            found = regimes.fraction(better, len(part), confidence)
-            rows.append(_row(f"order {order}", at, "improves", found, part.cell.nunique(), len(part)))
+        rows.append(fit_row("drift", "end", "beta_star_fraction", found, **used))
     return rows
 
 
@@ -310,5 +195,5 @@ def _stable_loads(group: pd.DataFrame, confidence: float) -> Rows:
     for depth, part in [(np.nan, group), *one_depth]:
         found = regimes.fraction_threshold(part.eta.to_numpy(float), part.diverged.to_numpy(bool), confidence)
         more = {"eta_unit": "critical", "depth": depth, "n_all": len(part)}
-        rows.append(_row("load", "end", "stable_load", found, part.cell.nunique(), len(part), **more))
+        rows.append(fit_row("load", "end", "stable_load", found, part.cell.nunique(), len(part), **more))
     return rows

@@ -184,3 +184,13 @@ def test_linear_combination_keeps_sides_and_swaps_them_under_a_minus():
     lopsided = Estimate(1.0, 0.9, 1.5)
     np.testing.assert_allclose(intervals.linear_combination(np.array([2.0]), [lopsided]), [2, 1.8, 3])
     np.testing.assert_allclose(intervals.linear_combination(np.array([-1.0]), [lopsided]), [-1, -1.5, -0.9])
+
+
+def test_a_mean_of_known_values_has_students_interval():
+    values = np.array([1.0, np.nan, 2.0, 4.0, np.inf, 3.0])
+    found = intervals.mean(values, 0.9)
+    known = values[np.isfinite(values)]
+    low, high = stats.t.interval(0.9, 3, known.mean(), stats.sem(known))
+    np.testing.assert_allclose(found, [2.5, low, high], rtol=1e-14)
+    np.testing.assert_array_equal(intervals.mean(values[:2], 0.9), [1.0, np.nan, np.nan])
+    assert np.isnan(intervals.mean(values[:0], 0.9)).all()

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ntkpipe.analysis import drift, spaces
-from ntkpipe.analysis.drift import EPS, eigenpairs
+from ntkpipe.analysis.drift import EPS, eigenpairs, principal_angles
 
 REG = np.array([0.0, 1e-4, 0.1])
 
@@ -44,8 +44,8 @@ def test_diagonal_kernels_by_hand():
     np.testing.assert_allclose([found.smallest, found.largest], [[1 / 2, 2 / 7], [3, 6 / 5]], rtol=1e-14)
     volume = spaces.log_det_ratio(eigenpairs(moved).values, base.values, np.array([0.0, 1.0]))
     np.testing.assert_allclose(volume, np.log([12 / 8, (5 * 9) / (7 * 5)]) / 2, rtol=1e-14)
-    np.testing.assert_allclose(spaces.principal_angles(base, eigenpairs(moved), 1), [np.pi / 2], rtol=1e-14)
-    np.testing.assert_allclose(spaces.principal_angles(base, eigenpairs(moved), 2), [0, 0], atol=1e-15)
+    np.testing.assert_allclose(principal_angles(base, eigenpairs(moved), 1), [np.pi / 2], rtol=1e-14)
+    np.testing.assert_allclose(principal_angles(base, eigenpairs(moved), 2), [0, 0], atol=1e-15)
 
 
 def test_the_same_kernel_is_included_in_itself_with_one():
@@ -54,7 +54,7 @@ def test_the_same_kernel_is_included_in_itself_with_one():
     found = spaces.pencil(ntk, eigen, np.zeros(1))
     np.testing.assert_allclose(found, 1.0, rtol=1e-9)
     assert (spaces.log_det_ratio(eigen.values, eigen.values, REG) == 0).all()
-    np.testing.assert_allclose(spaces.principal_angles(eigen, eigen, 3), 0.0, atol=1e-14)
+    np.testing.assert_allclose(principal_angles(eigen, eigen, 3), 0.0, atol=1e-14)
 
 
 def test_functions_outside_the_space_have_no_constant():
@@ -79,7 +79,7 @@ def test_what_rounding_decides_is_not_given():
     broken = np.full((1, 6, 6), np.nan)
     for part in spaces.pencil(broken, eigenpairs(ntk[:1]), reg):
         assert np.isnan(part).all()
-    assert np.isnan(spaces.principal_angles(eigenpairs(ntk[:1]), eigenpairs(broken), 2)).all()
+    assert np.isnan(principal_angles(eigenpairs(ntk[:1]), eigenpairs(broken), 2)).all()
 
 
 def test_the_smallest_constant_is_known_above_its_own_floor():
@@ -96,12 +96,12 @@ def test_a_rank_that_cuts_a_pair_has_no_angle():
     turn = np.linalg.qr(np.random.default_rng(0).normal(size=(5, 5)))[0]
     base = eigenpairs(np.diag([4.0, 2.0, 2.0, 1.0, 0.5]))
     other = eigenpairs(turn @ np.diag([4.0, 2.0, 2.0, 1.0, 0.5]) @ turn.T)
-    known = [np.isfinite(spaces.principal_angles(base, other, r)).all() for r in (1, 2, 3, 4, 5)]
+    known = [np.isfinite(principal_angles(base, other, r)).all() for r in (1, 2, 3, 4, 5)]
     assert known == [True, False, True, True, True]
     near = eigenpairs(np.diag([4.0, 2.0 + 1e-9, 2.0, 1.0, 0.5]))
-    assert np.isfinite(spaces.principal_angles(near, base, 1)).all()
-    assert np.isfinite(spaces.principal_angles(near, near, 2)).all()
-    assert np.isnan(spaces.principal_angles(near, near, 2, eps=1e-7)).all()
+    assert np.isfinite(principal_angles(near, base, 1)).all()
+    assert np.isfinite(principal_angles(near, near, 2)).all()
+    assert np.isnan(principal_angles(near, near, 2, eps=1e-7)).all()
 
 
 @pytest.mark.parametrize("angle", [1e-9, 1e-4, 0.7, np.pi / 2 - 1e-9])
@@ -111,7 +111,7 @@ def test_a_known_angle(angle):
     turn = np.eye(5)
     turn[1:3, 1:3] = [[c, -s], [s, c]]
     base = np.diag([5.0, 4.0, 2.0, 1.0, 0.5])
-    found = spaces.principal_angles(eigenpairs(base), eigenpairs(turn @ base @ turn.T), 2)
+    found = principal_angles(eigenpairs(base), eigenpairs(turn @ base @ turn.T), 2)
     np.testing.assert_allclose(found, [0.0, angle], rtol=1e-6, atol=20 * EPS)
 
 
@@ -120,12 +120,12 @@ def test_the_largest_angle_is_that_of_rotation_and_all_are_scipys():
     eigen = eigenpairs(ntk)
     for rank in (1, 2, 5):
         before, after = (drift.Eigen(eigen.values[:, s], eigen.vectors[:, s]) for s in (slice(0, 2), slice(1, 3)))
-        found = spaces.principal_angles(before, after, rank)
+        found = principal_angles(before, after, rank)
         for at in np.ndindex(2, 2):
             u, v = (eigen.vectors[at[0], at[1] + i][:, :rank] for i in (0, 1))
             np.testing.assert_allclose(found[at], scipy.linalg.subspace_angles(u, v)[::-1], rtol=1e-7, atol=1e-13)
     with pytest.raises(ValueError, match=r"rank must be in 1 \.\. 6, the number of points; it was 7"):
-        spaces.principal_angles(eigen, eigen, 7)
+        principal_angles(eigen, eigen, 7)
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)
@@ -143,5 +143,5 @@ def test_scales_and_turns(seed, scale):
     base, turned = spaces.pencil(ntk, first(eigen), REG), spaces.pencil(moved, first(eigenpairs(moved)), REG)
     np.testing.assert_allclose(turned.largest, base.largest, rtol=1e-6)
     np.testing.assert_allclose(turned.smallest, base.smallest, rtol=1e-4)
-    angles = [spaces.principal_angles(first(e), e, 2) for e in (eigen, eigenpairs(moved))]
+    angles = [principal_angles(first(e), e, 2) for e in (eigen, eigenpairs(moved))]
     np.testing.assert_allclose(angles[0], angles[1], atol=1e-9)

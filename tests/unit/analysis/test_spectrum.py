@@ -6,9 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from ntkpipe.analysis import spectrum
-from ntkpipe.analysis.drift import EPS
-from ntkpipe.analysis.frozen import ACCURACY
+from ntkpipe.analysis import frozen, spectrum
+from ntkpipe.analysis.drift import ACCURACY, EPS
 
 K = np.arange(1, 129)
 
@@ -43,7 +42,7 @@ def test_what_rounding_decides_is_not_given():
     reg = 128**2 * EPS / ACCURACY * np.array([1.1, 150.0])
     np.testing.assert_array_equal(np.isnan(spectrum.effective_dimension(alone, reg)), [True, False])
     with pytest.raises(ValueError, match=r"diag_reg must be >= 0; it was \[0.1, -1.0\]"):
-        spectrum.ridge(values, np.array([0.1, -1.0]))
+        frozen.ridge(values, np.array([0.1, -1.0]))
 
 
 @pytest.mark.parametrize("a", [0.5, 1.0, 2.0, 3.5])

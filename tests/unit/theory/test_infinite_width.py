@@ -33,7 +33,10 @@ def _panel(a, b):
 def recursion(net, x, y):
     """NNGP and NTK of two points, written down as in the module's formula."""
     phi, dphi, _ = numpy_activation(net.activation, net.negative_slope)
-    product = lambda f: lambda u, v: f(u) * f(v)  # noqa: E731
+
+    def product(f):
+        return lambda u, v: f(u) * f(v)
+
     n, v, s = net.fan_in, net.weight_variance, net.bias_scale
     q1, q2, covariance = (v[0] * float(p @ q) + s[0] ** 2 for p, q in ((x, x), (y, y), (x, y)))
     ntk = net.weight_gain[0] * float(x @ y) + net.bias_gain[0]

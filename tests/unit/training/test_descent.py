@@ -28,6 +28,12 @@ def same(one, two) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True))
 
 
+def test_critical_steps_are_two_over_the_largest_eigenvalue_and_0_of_the_dead():
+    ntk = np.array([np.diag([1.0, 4.0]), np.diag([3.0, 0.5]), np.zeros((2, 2))])
+    np.testing.assert_allclose(descent.critical_steps(ntk, 0.5), [0.25, 1 / 3, 0.0])
+    np.testing.assert_allclose(descent.critical_steps(ntk, 0.5, 0.5), [0.5, 2 / 3, 0.0])
+
+
 @pytest.mark.parametrize("parametrization", ["ntk", "standard"])
 def test_a_step_is_minus_eta_times_gain_times_gradient(parametrization):
     network = Network(2, (3,), bias_init="zero", sigma_b=0.7, parametrization=parametrization)
@@ -90,7 +96,10 @@ def test_divergence_is_noted_at_its_first_step_and_kept():
     x, y = jnp.ones((1, 1)), jnp.zeros(1)
     state = descent.State([(jnp.ones((1, 1, 1)), jnp.zeros((1, 1, 1)))], jnp.asarray(0), jnp.asarray(-1))
     run = jax.jit(partial(descent.descend, network=network))
-    growth = lambda steps, limit: run(state, steps, x, y, jnp.asarray(2.5), jnp.asarray(limit))  # noqa: E731
+
+    def growth(steps, limit):
+        return run(state, steps, x, y, jnp.asarray(2.5), jnp.asarray(limit))
+
     np.testing.assert_allclose(growth(3, 10.0).params[0][0], (-1.5) ** 3)
     assert int(growth(3, 10.0).diverged) == -1  # 1.5^6 = 11.4 is seen by the snapshot, or before the next step
     assert int(growth(4, 10.0).diverged) == 3

@@ -8,40 +8,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ntkpipe import collect, figures, kinds, store, tables
+from ntkpipe import figures, kinds, store, tables
 from ntkpipe.figures import style
 from ntkpipe.kinds.first_step import analyse, report, scaling
 from ntkpipe.kinds.first_step.figures import FIGURES
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
+def study(made, tmp_path_factory):
     """600 networks in 14 cells."""
-    from ntkpipe import config, plan, shards
-
-    tree = {
-        "results": str(tmp_path_factory.mktemp("steps")),
-        "studies": {
-            "s": {
-                "kind": "first_step",
-                "grid": [
-                    {"width": [8, 16, 32], "beta": 0.125, "label": [0.0, 1.0]},
-                    {"width": 16, "depth": 2, "eta": [0.01, 0.3, 3.0]},
-                    {"width": 16, "depth": 2, "eta": [0.1, 1.0], "eta_unit": "critical", "label": "normal"},
-                    {"width": 32, "depth": [2, 4], "engine": ["scalar", "exact"]},
-                ],
-                "seeds": 600,
-                "inputs": {"dim": 4},
-            }
-        },
-    }
-    planned = plan.make(config.parse(tree)).studies["s"]
-    for shard in planned.shards:
-        arrays = kinds.load(planned, "draw").draw(planned, shard)
-        shards.write(shard.path, arrays, shards.attrs_of(planned, shard))
-    collect.run(planned)
-    analyse.run(planned)
-    return planned
+    grid = [
+        {"width": [8, 16, 32], "beta": 0.125, "label": [0.0, 1.0]},
+        {"width": 16, "depth": 2, "eta": [0.01, 0.3, 3.0]},
+        {"width": 16, "depth": 2, "eta": [0.1, 1.0], "eta_unit": "critical", "label": "normal"},
+        {"width": 32, "depth": [2, 4], "engine": ["scalar", "exact"]},
+    ]
+    return made(tmp_path_factory.mktemp("steps"), kind="first_step", grid=grid, seeds=600, inputs={"dim": 4})
 
 
 @pytest.fixture(scope="module")
@@ -88,18 +70,15 @@ def test_within_two_compares_the_whole_step_with_its_derivative():
     assert list(said.values()) == [1, 0, 0, -1, -1]
 
 
-def test_smooth_activations_have_no_flips(make_study, tmp_path, draw_study):
+def test_smooth_activations_have_no_flips(made, tmp_path):
     """tanh: beyond the derivative there are higher orders only; no share of flips, and eta* against each derivative."""
-    study = make_study(
-        results=tmp_path,
+    study = made(
+        tmp_path,
         kind="first_step",
         grid={"width": [8, 16], "depth": 2, "eta": [0.1, 1.0, 10.0]},
         network={"activation": "tanh"},
         seeds=200,
     )
-    draw_study(study)
-    collect.run(study)
-    analyse.run(study)
     rows = tables.load(study, "scaling")
     assert rows.flip_share.isna().all() and rows.rest_share.notna().all() and (rows.within_two == -1).all()
     assert rows.eta_star.notna().all()

@@ -2,59 +2,17 @@
 
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
-import xarray as xr
 
-from ntkpipe import collect, kinds, shards, store, tables
+from ntkpipe import kinds, store, tables
 from ntkpipe.analysis.intervals import Estimate
 from ntkpipe.analysis.regimes import REGIMES
 from ntkpipe.analysis.trajectory import geometric_mean
 from ntkpipe.kinds.trajectory import analyse, scaling
 
-KEYS = {
-    "kind": "trajectory",
-    "data": {"train": 4, "eval": 3, "frequencies": 1},
-    "train": {"steps": 40, "snapshots": 8, "divergence": 20.0},
-    "regimes": {"lazy": 0.3, "loss": 0.5, "diag_reg": [1e-4, 1e-2]},
-}
 
-
-def made(folder, **keys):
-    """A study, trained, collected and analysed."""
-    from ntkpipe import config, plan
-
-    tree = {"results": str(folder), "studies": {"s": KEYS | keys}}
-    study = plan.make(config.parse(tree)).studies["s"]
-    for shard in study.shards:
-        attrs = shards.attrs_of(study, shard)
-        with shards.scratch(shard.path, attrs) as scratch:
-            shards.write(shard.path, kinds.load(study, "draw").draw(study, shard, scratch), attrs)
-    collect.run(study)
-    analyse.run(study)
-    return study
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    """48 runs in 8 cells: four shapes, each at a small step and at one beyond the edge of stability."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    try:
-        grid = {"width": [6, 12], "depth": [1, 2], "activation": "tanh", "eta": [0.25, 1.5]}
-        return made(tmp_path_factory.mktemp("trajectories"), grid=grid, seeds=6)
-    finally:
-        jax.config.update("jax_disable_most_optimizations", before)
-
-
-@pytest.fixture(scope="module")
-def data(study) -> dict[str, xr.Dataset]:
-    names = ("trajectories", *kinds.of(study).tables(study))
-    return {name: store.read_rows(Path(study.folder) / f"{name}.zarr").load() for name in names}
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture
 def frame(study, data):
     return scaling.runs(study, data["trajectories"], data["perturbation"])
 
@@ -148,9 +106,9 @@ def test_tables_hold_the_columns_of_the_kind(study, data):
 
 
 @pytest.mark.parametrize("network", [{}, {"bias_init": "zero", "parametrization": "standard"}])
-def test_a_network_without_hidden_layer_is_its_linearization(tmp_path, network):
+def test_a_network_without_hidden_layer_is_its_linearization(trained, tmp_path, network):
     """Its kernel does not move; r_k = (I - eta K)^k r_0 to rounding, and the bound is nothing but rounding."""
-    study = made(tmp_path, grid={"width": 4, "depth": 0}, seeds=3, network=network)
+    study = trained(tmp_path, grid={"width": 4, "depth": 0}, seeds=3, network=network)
     found = store.read_rows(Path(study.folder) / "perturbation.zarr").load()
     run = store.read_rows(Path(study.folder) / "trajectories.zarr").load()
     assert found.drift.max() < 1e-14 and found.linearization_error.max() < 1e-12
@@ -162,9 +120,9 @@ def test_a_network_without_hidden_layer_is_its_linearization(tmp_path, network):
 
 
 @pytest.mark.parametrize("keys", [{"loss": "mean"}, {"method": "sgd", "batch": 2}, {"method": "flow"}])
-def test_every_method_and_loss_is_analysed(tmp_path, keys):
+def test_every_method_and_loss_is_analysed(trained, tmp_path, keys):
     """For mean the rate is eta/N, so that the load of a critical step is again eta itself."""
-    study = made(tmp_path, grid={"width": 4, "depth": 0}, seeds=2, train={"steps": 20, "snapshots": 4} | keys)
+    study = trained(tmp_path, grid={"width": 4, "depth": 0}, seeds=2, train={"steps": 20, "snapshots": 4} | keys)
     found = store.read_rows(Path(study.folder) / "perturbation.zarr").load()
     np.testing.assert_allclose(found["load"], 0.25, rtol=1e-10)
     error = found.order_error.isel(order=0).values
@@ -173,10 +131,10 @@ def test_every_method_and_loss_is_analysed(tmp_path, keys):
     assert (found.training == keys.get("method", "gd")).all()
 
 
-def test_layers_beyond_a_network_are_nan_whatever_the_other_cells(tmp_path):
+def test_layers_beyond_a_network_are_nan_whatever_the_other_cells(trained, tmp_path):
     grid = [{"width": 4, "depth": 1}, {"width": 4, "depth": 2}]
     keys = {"seeds": 2, "train": {"steps": 2, "snapshots": 3, "per_layer": True}}
-    alone, both = (made(tmp_path / name, grid=part, **keys) for name, part in (("a", grid[:1]), ("b", grid)))
+    alone, both = (trained(tmp_path / name, grid=part, **keys) for name, part in (("a", grid[:1]), ("b", grid)))
     a, b = (store.read_rows(Path(study.folder) / "trajectories.zarr").load() for study in (alone, both))
     assert a.ntk_layers.shape == (1, 2, 3, 2, 4, 4) and b.ntk_layers.shape == (2, 2, 3, 3, 4, 4)
     assert np.isnan(b.ntk_layers[0, :, :, 2]).all()

@@ -137,13 +137,6 @@ def test_flow_is_that_of_another_integrator(tmp_path):
 # --- step sizes and time ------------------------------------------------------------------------------
 
 
-def test_step_sizes_in_both_units():
-    ntk = np.array([np.diag([1.0, 4.0]), np.diag([3.0, 0.5]), np.zeros((2, 2))])
-    np.testing.assert_array_equal(draw.step_sizes(ntk, 0.1, "absolute", 0.5), [0.1, 0.1, 0.1])
-    np.testing.assert_allclose(draw.step_sizes(ntk, 0.5, "critical", 1.0), [0.25, 1 / 3, 0.0])
-    np.testing.assert_allclose(draw.step_sizes(ntk, 0.5, "critical", 0.5), [0.5, 2 / 3, 0.0])
-
-
 def test_the_mean_loss_at_n_times_the_step_is_the_half_sum(tmp_path):
     one = train(tmp_path / "a", eta=0.05, eta_unit="absolute")
     two = train(tmp_path / "b", eta=0.2, eta_unit="absolute", loss="mean")

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ntkpipe.kinds.trajectory import report_answers
+from ntkpipe.kinds.trajectory import report_answers, report_words
 
 
 def fits(**rows) -> pd.DataFrame:
@@ -58,6 +58,6 @@ def test_the_verdict_on_the_predictors(low, verdict):
 
 def test_thresholds_beyond_the_grid_are_bounds():
     row = fits(rows={("drift", "end", "beta_star"): (np.inf, 0.1, np.inf)}).iloc[0]
-    assert report_answers.threshold(row, 0.01, 0.5) == "> 0.5 [0.1, > 0.5]"
+    assert report_words.threshold(row, 0.01, 0.5) == "> 0.5 [0.1, > 0.5]"
     row = fits(rows={("drift", "end", "beta_star"): (0.0, 0.0, 0.0)}).iloc[0]
-    assert report_answers.threshold(row, 0.01, 0.5) == "< 0.01"
+    assert report_words.threshold(row, 0.01, 0.5) == "< 0.01"

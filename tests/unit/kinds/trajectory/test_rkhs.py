@@ -7,15 +7,13 @@ from ntkpipe.analysis import rkhs as maths
 from ntkpipe.analysis.trajectory import geometric_mean
 from ntkpipe.kinds.trajectory import report_rkhs, rkhs
 
-from .test_analyse import data, study  # noqa: F401  (fixtures)
-
 
 @pytest.fixture
-def done(data):  # noqa: F811
+def done(data):
     return data["trajectories"].status.values == 0
 
 
-def test_norms_are_those_of_the_kernels(data, done):  # noqa: F811
+def test_norms_are_those_of_the_kernels(data, done):
     found, runs = data["rkhs"], data["trajectories"]
     cell, seed = np.argwhere(done)[0]
     y, reg = runs.y_train.values, found.diag_reg.values
@@ -28,7 +26,7 @@ def test_norms_are_those_of_the_kernels(data, done):  # noqa: F811
     assert set(maths.PATHS) <= set(found.data_vars)
 
 
-def test_diverged_runs_are_in_no_mean(study, data, done):  # noqa: F811
+def test_diverged_runs_are_in_no_mean(study, data, done):
     found, confidence = data["rkhs"], study.config.tolerances.confidence
     assert not done.all()
     for cell in range(found.sizes["cell"]):
@@ -38,7 +36,7 @@ def test_diverged_runs_are_in_no_mean(study, data, done):  # noqa: F811
         np.testing.assert_allclose(got, expected, rtol=1e-12)
 
 
-def test_rows_are_means_over_runs_at_four_times(data, done):  # noqa: F811
+def test_rows_are_means_over_runs_at_four_times(data, done):
     rows, found = data["norms"].to_dataframe(), data["rkhs"]
     assert set(rows.step) == set(found.step.values[rkhs.shown(found.sizes["snapshot"])])
     last = rows[(rows.quantity == "log_det_ratio") & (rows.step == rows.step.max())]
@@ -51,7 +49,7 @@ def test_rows_are_means_over_runs_at_four_times(data, done):  # noqa: F811
     np.testing.assert_allclose(start.estimate[start.n_runs > 0], 1.0, rtol=1e-12)
 
 
-def test_the_report_says_the_table(study, data):  # noqa: F811
+def test_the_report_says_the_table(study, data):
     from ntkpipe import tables
 
     cells = tables.load(study, "rkhs")

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from ntkpipe.kinds.trajectory import scaling
+from ntkpipe.kinds.trajectory import predictors, scaling
 
 STUDY = {
     "kind": "trajectory",
@@ -184,7 +184,7 @@ def test_along_a_run_the_forcing_predicts_and_beta_stays(study, frame):
     assert forcing.estimate == forcing.low == 1.0 and 0.5 < beta.estimate < 1.0
     assert more.estimate == pytest.approx(1.0 - beta.estimate) and more.low <= more.estimate
     assert forcing.n_runs == 72 * len(STEPS) == forcing.n_all
-    for rival in scaling.RIVALS[1:]:
+    for rival in predictors.RIVALS[1:]:
         other = pick(fits, 0.25, rival, "roc_area", "run")
         assert pick(fits, 0.25, f"forcing less {rival}", "roc_area", "run").estimate == 1.0 - other.estimate
     for p in (1, 2):
