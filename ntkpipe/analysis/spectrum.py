@@ -103,12 +103,17 @@ class Decay(NamedTuple):
 
 
 def decay(
-    values: Float[np.ndarray, "*batch n"], first: int = FIRST, last: int | None = None, eps: float = EPS
+    values: Float[np.ndarray, "*batch n"],
+    first: int = FIRST,
+    last: int | None = None,
+    eps: float = EPS,
+    together: bool = False,
 ) -> Decay:
     r"""Decay exponent by least squares of log lambda_k on log k, k = 1 being the largest eigenvalue.
 
     The range ends at ``last`` (N if not told), or before at the last eigenvalue above the precision floor N eps
-    lambda_1/``ACCURACY``. It decides the exponent: near k = N the spectrum of a kernel sampled on N points is not its
+    lambda_1/``ACCURACY``; with ``together``, over the k that all kernels along the last dim of the batch have (the
+    snapshots of a run). It decides the exponent: near k = N the spectrum of a kernel sampled on N points is not its
     operator's (on a uniform circle it is lambda_q + lambda_{N-q} and more: q^{-2} on 128 points is read as 1.82 over
     k = 2 .. 128, 2.02 over 2 .. 64), so compare kernels over one range that ends well below N.
 
@@ -128,6 +133,8 @@ def decay(
     if not 1 <= first < end <= n:
         raise ValueError(f"first and last must be 1 <= first < last <= {n}, the points; they were {first} and {end}")
     above = values > n * eps / ACCURACY * values[..., :1]
+    if together:
+        above = np.broadcast_to(above.all(axis=-2, keepdims=True), above.shape)
     k = np.arange(1, n + 1)
     inside = above & (k >= first) & (k <= end)
     exponent, scatter, count = power_law(k, values, inside)

@@ -90,9 +90,10 @@ KIND = Kind(
             "unstable_low", "unstable_high",
         ],
         "rkhs": [
-            "depth", "width", "beta", "eta", "training", "target_norm_change", "target_norm_change_low",
-            "target_norm_change_high", "inclusion", "inclusion_low", "inclusion_high", "inclusion_back", "decay_start",
-            "decay_end", "rank_change", "network_error", "kernel_error_start", "kernel_error_end",
+            "depth", "width", "beta", "eta", "training", "n_runs", "target_norm_change", "target_norm_change_low",
+            "target_norm_change_high", "target_singular", "inclusion", "inclusion_low", "inclusion_high",
+            "inclusion_back", "inclusion_back_low", "inclusion_back_high", "decay_start", "decay_end", "decay_misfit",
+            "decay_to", "rank_change", "loss_left", "network_error", "kernel_error_start", "kernel_error_end",
         ],
         "norms": [
             "depth", "width", "beta", "eta", "step", "time", "diag_reg", "quantity", "estimate", "low", "high",

@@ -54,8 +54,9 @@ def section(study: Study) -> dict[str, Any]:
     config = study.config.reading
     spaces = tables.load(study, "rkhs")
     settings = tables.varying(spaces, GROUP)
+    norms = tables.load(study, "norms")
     of_spaces = [
-        text for _, part in spaces.groupby(list(HEAD), sort=False) for text in rkhs_said(part, config, settings)
+        text for _, part in spaces.groupby(list(HEAD), sort=False) for text in rkhs_said(part, norms, config, settings)
     ]
     return {
         "methods": STUDY_METHODS,

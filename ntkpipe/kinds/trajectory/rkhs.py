@@ -9,8 +9,10 @@ import pandas as pd
 import xarray as xr
 
 from ntkpipe import labels
-from ntkpipe.analysis import drift, rkhs, trajectory
-from ntkpipe.analysis.intervals import Estimate, mean
+from ntkpipe.analysis import drift, rkhs, spectrum, trajectory
+from ntkpipe.analysis.drift import Eigen
+from ntkpipe.analysis.intervals import NOTHING, Estimate, mean
+from ntkpipe.analysis.membership import on_range
 from ntkpipe.labels import cell_coords, variable_attrs
 from ntkpipe.networks import SETTINGS
 from ntkpipe.plan import Study
@@ -28,14 +30,24 @@ ENDS = {
     "target_norm_change": "|y|^2 in H_T over that in H_0",
     "inclusion": "smallest c with K_T <= c (K_0 + lambda)",
     "inclusion_back": "largest c with c (K_0 + lambda) <= K_T",
-    "decay_start": "decay exponent of the eigenvalues of K_0",
-    "decay_end": "decay exponent of the eigenvalues of K_T",
+    "decay_start": "decay exponent of the eigenvalues of K_0, over the k that K_T has too",
+    "decay_end": "decay exponent of the eigenvalues of K_T, over the k that K_0 has too",
+    "decay_misfit": "root mean square residual of log lambda_k of K_T from that power law",
     "rank_change": "effective rank of K_T over that of K_0",
     "network_error": "eval error of the network at the end",
     "kernel_error_start": "eval error of the interpolant of K_0 over that of the network",
     "kernel_error_end": "eval error of the interpolant of K_T over that of the network",
+    "loss_left": "training loss at the end over the first",
 }
-"""Summary of a cell: geometric means over runs, at the middle ridge; with ``_low`` and ``_high``."""
+"""Summary of a cell: geometric means over runs, at the middle ridge; with ``_low`` and ``_high``.
+
+None where fewer than half of the runs that finished have the number: the others are no sample of them.
+"""
+COUNTS = {
+    "n_runs": "runs that finished",
+    "target_singular": "share of runs whose labels lie outside the range of K_0 to rounding: their norm is the ridge's",
+    "decay_to": "last k of the fits of the decay, median over runs; the first is 2",
+}
 
 
 def of_cell(study: Study, runs: Any) -> dict[str, np.ndarray]:
@@ -44,7 +56,7 @@ def of_cell(study: Study, runs: Any) -> dict[str, np.ndarray]:
     run, eigen = runs.arrays, runs.eigen
     names = ("ntk_train", "ntk_eval_train", "f_train", "f_eval", "y_train", "y_eval")
     rank = drift.leading_rank(eigen.values[:, 0], trajectory.RANK)
-    half = (2, max(3, eigen.values.shape[-1] // 2))  # beyond, a spectrum on N points is not the kernel's
+    half = spectrum.FIRST, max(spectrum.FIRST + 1, eigen.values.shape[-1] // 2)  # beyond, it is not the kernel's
     found = rkhs.paths(*(run[name] for name in names), diag_reg, rank=rank, decay_range=half, eigen=eigen)
     angles = found.pop("principal_angle")
     found["principal_angle"] = angles[..., -1]
@@ -52,26 +64,49 @@ def of_cell(study: Study, runs: Any) -> dict[str, np.ndarray]:
     found["eigenvalues"] = eigen.values
     found["network_mse"] = np.mean((run["f_eval"] - run["y_eval"]) ** 2, axis=-1)
     done, confidence = np.isfinite(run["loss"][:, -1]), study.config.tolerances.confidence
-    for name, values in _ends(found, len(diag_reg) // 2).items():
-        estimate = trajectory.geometric_mean(values[done], confidence)
+    ends = _ends(found, run["loss"], len(diag_reg) // 2) | _decays(eigen.values[:, [0, -1]], half)
+    last = ends.pop("decay_to")[done]
+    for name in ENDS:
+        estimate = summary(ends[name][done], confidence)
         found |= dict(zip((name, f"{name}_low", f"{name}_high"), map(np.array, estimate), strict=True))
-    return found
+    outside = on_range(Eigen(*(part[:, 0] for part in eigen)), np.zeros((len(done), 0, len(run["y_train"]))),
+                       run["y_train"], np.zeros(0), np.zeros(1)).singular[:, 0]  # fmt: skip
+    return found | {
+        "n_runs": np.array(done.sum()),
+        "target_singular": np.mean(outside),
+        "decay_to": np.array(np.median(last) if len(last) else np.nan),
+    }
 
 
-def _ends(found: dict[str, np.ndarray], reg: int) -> dict[str, np.ndarray]:
-    """:data:`ENDS` of each run."""
+def summary(values: np.ndarray, confidence: float) -> Estimate:
+    """Geometric mean over the runs that have the number; none where fewer than half have it."""
+    enough = 2 * np.isfinite(values).sum() >= max(1, len(values))
+    return trajectory.geometric_mean(values, confidence) if enough else NOTHING
+
+
+def _decays(values: np.ndarray, between: tuple[int, int]) -> dict[str, np.ndarray]:
+    """Exponents of K_0 and K_T, (seed, 2, mode), over the k that both have; NaN where N has no range to fit."""
+    if values.shape[-1] <= between[0]:
+        gone = np.full(len(values), np.nan)
+        return dict.fromkeys(("decay_start", "decay_end", "decay_misfit", "decay_to"), gone)
+    law = spectrum.decay(values, *between, together=True)
+    start, end = law.exponent.T
+    return {"decay_start": start, "decay_end": end, "decay_misfit": law.scatter[:, 1], "decay_to": law.last[:, 1]}
+
+
+def _ends(found: dict[str, np.ndarray], loss: np.ndarray, reg: int) -> dict[str, np.ndarray]:
+    """:data:`ENDS` of each run, but for the decay."""
     first, last = ({name: values[:, k] for name, values in found.items() if values.ndim > 1} for k in (0, -1))
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
             "target_norm_change": last["target_norm"][:, reg] / first["target_norm"][:, reg],
             "inclusion": last["pencil_largest"][:, reg],
             "inclusion_back": last["pencil_smallest"][:, reg],
-            "decay_start": first["decay_exponent"],
-            "decay_end": last["decay_exponent"],
             "rank_change": last["effective_rank"] / first["effective_rank"],
             "network_error": last["network_mse"],
             "kernel_error_start": first["interpolant_mse"][:, 0, reg] / last["network_mse"],
             "kernel_error_end": last["interpolant_mse"][:, 0, reg] / last["network_mse"],
+            "loss_left": loss[:, -1] / loss[:, 0],
         }
 
 
@@ -87,6 +122,8 @@ def dataset(study: Study, data: xr.Dataset, found: list[dict[str, np.ndarray]]) 
     for name, said in ENDS.items():
         for end, words in (("", ""), ("_low", "lower end of the interval of "), ("_high", "upper end of it: ")):
             meaning[f"{name}{end}"] = ("cell",), f"{words}{said} (geometric mean over runs)", rkhs.SECTION
+    for name, said in COUNTS.items():
+        meaning[name] = ("cell",), said, rkhs.SECTION
     variables: dict[str, Any] = {
         name: (meaning[name][0], np.stack([cell[name] for cell in found]), variable_attrs(*meaning[name][1:]))
         for name in found[0]

@@ -80,6 +80,19 @@ def test_decay_ends_at_the_precision_floor():
     np.testing.assert_array_equal(few.last, [3, 2, 1, 1])
 
 
+def test_kernels_are_compared_over_the_range_that_all_have():
+    """k^-2, then k^-2 with a kink at 10; the second run's kernel has 9 eigenvalues at its last snapshot."""
+    k = np.arange(1, 31)
+    bent = np.where(k <= 10, k**-2.0, k**-4.0 * 100)
+    values = np.array([[k**-2.0, bent], [bent, np.where(k <= 9, k**-2.0, 0.0)]])
+    apart, found = spectrum.decay(values), spectrum.decay(values, together=True)
+    np.testing.assert_array_equal(found.last, [[30, 30], [9, 9]])
+    np.testing.assert_array_equal(apart.last, [[30, 30], [30, 9]])
+    np.testing.assert_allclose(found.exponent[1], 2.0)
+    np.testing.assert_allclose(found.exponent[0], apart.exponent[0])
+    assert apart.exponent[1, 0] > 2.5 and found.scatter[1, 0] < 1e-12
+
+
 def test_pairs_of_equal_eigenvalues_make_the_fit_steeper_by_what_is_said():
     q = np.maximum(K // 2, 1)
     for a in (1.0, 2.0, 3.0):
