@@ -97,7 +97,7 @@ KIND = Kind(
         ],
         "norms": [
             "depth", "width", "beta", "eta", "step", "time", "diag_reg", "quantity", "estimate", "low", "high",
-            "n_runs",
+            "n_runs", "n_all",
         ],
         "fits": [
             "eta", "eta_unit", "quantity", "at", "method", "tolerance", "width", "depth", "estimate", "low", "high",

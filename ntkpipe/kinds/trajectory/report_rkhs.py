@@ -29,6 +29,8 @@ def rkhs_said(cells: pd.DataFrame, norms: pd.DataFrame, config: RegimesConfig, v
     name = ", ".join(str(known[column].iloc[0]) for column in varying)
     at = f"At {step(known.eta.iloc[0], known.eta_unit.iloc[0])}"
     head = f"({name}) {at}" if name else at
+    runs = sorted(set(known.n_runs))
+    head += f" ({runs[0] if len(runs) == 1 else f'{runs[0]} to {runs[-1]}'} runs a cell)"
     ridge = f"{head} and the ridge {middle:g} tr K/N"
     ends = known.iloc[[0, -1]] if len(known) > 1 else known
     inside, outside = known[known.target_singular <= 0.5], known[known.target_singular > 0.5]
@@ -70,8 +72,8 @@ def rkhs_said(cells: pd.DataFrame, norms: pd.DataFrame, config: RegimesConfig, v
 def _at(rows: pd.DataFrame, name: str) -> str:
     """A quantity with its interval at the smallest and the largest beta."""
     return " and ".join(
-        f"{tables.interval_of(row, name) or 'not resolved'} at beta {row.beta:.3g} (width {row.width}, depth "
-        f"{row.depth}; {row.n_runs} runs)"
+        f"{tables.interval_of(row, name) or 'not resolved'} at beta {row.beta:.3g} (width {row.width}, "
+        f"depth {row.depth})"
         for row in rows.itertuples()
     )
 

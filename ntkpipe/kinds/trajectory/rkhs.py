@@ -78,12 +78,6 @@ def of_cell(study: Study, runs: Any) -> dict[str, np.ndarray]:
     }
 
 
-def summary(values: np.ndarray, confidence: float) -> Estimate:
-    """Geometric mean over the runs that have the number; none where fewer than half have it."""
-    enough = 2 * np.isfinite(values).sum() >= max(1, len(values))
-    return trajectory.geometric_mean(values, confidence) if enough else NOTHING
-
-
 def _decays(values: np.ndarray, between: tuple[int, int]) -> dict[str, np.ndarray]:
     """Exponents of K_0 and K_T, (seed, 2, mode), over the k that both have; NaN where N has no range to fit."""
     if values.shape[-1] <= between[0]:
@@ -142,7 +136,7 @@ def norms(study: Study, spaces: xr.Dataset) -> xr.Dataset:
     """The ``norms`` dataset: means over the runs that did not diverge, with intervals, at four times; a row each.
 
     Geometric means with Student's interval of the logarithm; quantity ``x / start``: of the ratio to the run's own
-    first value. Rows with fewer than two known values have no interval; n_runs says how many are in the mean.
+    first value. No estimate where fewer than half of the runs have the number: n_runs of n_all.
     """
     confidence, step = study.config.tolerances.confidence, spaces["step"].values
     rows: list[dict[str, Any]] = []
@@ -160,16 +154,18 @@ def norms(study: Study, spaces: xr.Dataset) -> xr.Dataset:
                     pairs.append((head | {"quantity": f"{head['quantity']} / start"}, ratio))
                 for labelled, of_runs in pairs:
                     for k in shown(len(step)):
-                        estimate, count = _mean(of_runs[:, k], name in POSITIVE, confidence)
+                        estimate = summary(of_runs[:, k], confidence, name in POSITIVE)
                         where = {"step": int(step[k]), "time": float(time[k])}
-                        rows.append(labelled | where | estimate._asdict() | {"n_runs": count})
+                        count = {"n_runs": int(np.isfinite(of_runs[:, k]).sum()), "n_all": int(done.sum())}
+                        rows.append(labelled | where | estimate._asdict() | count)
     frame = pd.DataFrame(rows).rename(columns={"value": "estimate"})
     meaning = {
         "time": "flow time, median over runs",
         "estimate": "mean over runs, geometric but for log_det_ratio",
         "low": "lower end of its interval",
         "high": "upper end of its interval",
-        "n_runs": "runs in the mean",
+        "n_runs": "runs that have the number",
+        "n_all": "runs that finished",
     }
     keys = [*SETTINGS, "training", "loss_kind", "width", "widths", "depth", "beta", "eta", "eta_unit"]
     keys = [name for name in keys if name in frame]
@@ -195,7 +191,9 @@ def _columns(part: xr.Dataset, name: str) -> list[tuple[float, str, np.ndarray]]
     return found
 
 
-def _mean(values: np.ndarray, positive: bool, confidence: float) -> tuple[Estimate, int]:
-    """Mean over the known values, geometric where they are ``positive``, and how many they are."""
+def summary(values: np.ndarray, confidence: float, positive: bool = True) -> Estimate:
+    """Mean over the runs that have the number, geometric where ``positive``; none where fewer than half have it."""
     known = values[np.isfinite(values) & ((values > 0) | (not positive))]
-    return (trajectory.geometric_mean if positive else mean)(known, confidence), len(known)
+    if 2 * len(known) < max(1, len(values)):
+        return NOTHING
+    return (trajectory.geometric_mean if positive else mean)(known, confidence)
