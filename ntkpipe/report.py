@@ -18,7 +18,7 @@ def run(plan: Plan) -> str:
     folder = Path(plan.config.results) / "report"
     folder.mkdir(parents=True, exist_ok=True)
     rooms = {study.config.kind: kinds.load(study, "report") for study in plan.studies.values()}
-    sections = [common(study) | rooms[study.config.kind].section(study) for study in plan.studies.values()]
+    sections = [placed(common(study) | rooms[study.config.kind].section(study)) for study in plan.studies.values()]
     environment = Environment(
         loader=PackageLoader("ntkpipe"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -48,7 +48,7 @@ def common(study: Study) -> dict[str, Any]:
         "figures": [_figure(study, name) for name in kinds.of(study).figures(study)],
         "methods": "",
         "answer": "",
-        "answers": [],
+        "topics": [],
         "more_fits": [],
         "tables": [],
         "lead_tables": [],
@@ -62,6 +62,17 @@ def common(study: Study) -> dict[str, Any]:
         "datasets": layout.datasets(study) + layout.collected(study),
         "table_files": [f"{study.folder}/tables/{name}.csv" for name in kinds.of(study).tables(study)],
     }
+
+
+def placed(section: dict[str, Any]) -> dict[str, Any]:
+    """The section with its topics' figures beside them, and the others left for after them."""
+    pictures = {figure["name"]: figure for figure in section["figures"]}
+    topics = [
+        topic._asdict() | {"figures": [pictures.pop(name) for name in topic.figures if name in pictures]}
+        for topic in section["topics"]
+        if topic.said
+    ]
+    return section | {"topics": topics, "figures": list(pictures.values())}
 
 
 def _figure(study: Study, name: str) -> dict[str, str]:

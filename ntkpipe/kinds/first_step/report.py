@@ -10,6 +10,7 @@ import pandas as pd
 from ntkpipe import tables
 from ntkpipe.networks import SETTINGS
 from ntkpipe.plan import Study
+from ntkpipe.topics import Topic
 
 METHODS = ""
 STUDY_METHODS = """
@@ -27,6 +28,9 @@ PINNED_BY = {
 YES = {1: "yes", 0: "no", -1: ""}
 
 
+QUESTION = "How does the kernel's change in one step grow with beta, and how much of it is gate flips?"
+
+
 def section(study: Study) -> dict[str, Any]:
     """A first-step study."""
     cells, scaling, fits = (tables.load(study, name) for name in ("first_step", "scaling", "fits"))
@@ -34,9 +38,8 @@ def section(study: Study) -> dict[str, Any]:
     drawn = cells[cells.n_samples > 0]
     return {
         "methods": STUDY_METHODS,
-        "question": "How does the kernel's change in one step grow with beta, and how much of it is gate flips?",
-        "answer": "",
-        "answers": answers(scaling, fits),
+        "question": "",
+        "topics": [Topic(QUESTION, answers(scaling, fits), ("step_answer",))],
         "fits_title": "Scaling of derivative, whole step and flips with beta and width",
         "fits": [_fit_row(row) for row in fits.itertuples()],
         "undersampled": cells[cells.undersampled == 1][names].map(tables.number).to_dict("records"),

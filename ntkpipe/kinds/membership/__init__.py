@@ -68,9 +68,9 @@ KIND = Kind(
         "train_points": "number n of train points, at the angles 2 pi j/n + pi/lcm(n, N)",
         "points": "number of equal angles N on which the norm is taken",
         "target": "the function whose norm it is, and on which the network is trained",
-        "kernel": "start: K_0; trained: K_t of the network trained on the target; limit: infinite width; trained / "
-        "start: the quotient; A in B: as space; network: the trained network itself",
-        "space": "A in B: smallest c with K_A <= c K_B; redrawn: K_0 of another network",
+        "kernel": "start: K_0; trained: K_t of the network trained on the target; other: on the next target; limit: "
+        "infinite width; A in B: as space; redrawn: K_0 of another network; a / b: the quotient; network: itself",
+        "space": "A in B: smallest c with K_A <= c K_B",
         "of": "norm: y^T K_N^{-1} y; inclusion: smallest c with K <= c K'; error: mean squared error off the N points",
         "verdict": "what a gamma says: inside (bounded) or outside (grows) up to these N, or neither",
         "diag_reg": "ridge in units of the mean eigenvalue",

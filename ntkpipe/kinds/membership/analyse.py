@@ -20,8 +20,8 @@ from ntkpipe.labels import cell_coords, variable_attrs
 from ntkpipe.plan import Cell, Study
 from ntkpipe.theory import circle, infinite_width
 
-KERNELS = ("start", "trained")
-SPACES = ("trained in start", "start in trained", "redrawn in start")
+KERNELS = ("start", "trained", "other")
+SPACES = ("trained in start", "start in trained")
 RUN = ("cell", "seed", "kernel", "target", "points", "diag_reg")
 LIMIT = ("cell", "target", "points", "diag_reg")
 FOUND = {
@@ -37,8 +37,11 @@ FOUND = {
     "eval_mse_limit": (LIMIT, "the same error with the kernel of infinite width"),
     "inclusion": (
         ("cell", "seed", "space", "target", "points", "diag_reg"),
-        "smallest c with K <= c (K' + lambda), K in K' as space says; NaN where K' is singular; redrawn: K_0 of the "
-        "network drawn next, of every second one, the same for every target",
+        "smallest c with K <= c (K' + lambda), K in K' as space says; NaN where K' is singular",
+    ),
+    "redrawn": (
+        ("cell", "seed", "seed_", "points", "diag_reg"),
+        "the same of the K_0 of network seed_ in that of network seed; 1 of a network in itself without a ridge",
     ),
     "norm_mean": ((*RUN[:1], *RUN[2:]), "geometric mean of the norm over the networks that have one"),
     "norm_low": ((*RUN[:1], *RUN[2:]), "lower end of its interval"),
@@ -86,11 +89,21 @@ def norms(study: Study, cell: Cell, data: xr.Dataset) -> dict[str, np.ndarray]:
     at_start, at_end = growth.decompositions(start, nested), growth.decompositions(trained, nested)
     by_target = []
     for t, row in enumerate(y):
-        ends = [Eigen(*(part[:, t] for part in eigen)) for eigen in at_end]
-        parts = growth.norms(at_start, start, nested, row, reg), growth.norms(ends, trained[:, t], nested, row, reg)
-        by_target.append(OnRange(*(np.stack(pair, axis=1) for pair in zip(*parts, strict=True))))
+        ends = [growth.norms(at_start, start, nested, row, reg)]
+        for after in (t, (t + 1) % len(y))[: min(2, len(y))]:  # trained on it, and on the next target
+            eigens = [Eigen(*(part[:, after] for part in eigen)) for eigen in at_end]
+            ends.append(growth.norms(eigens, trained[:, after], nested, row, reg))
+        by_target.append(OnRange(*(np.stack(parts, axis=1) for parts in zip(*ends, strict=True))))
     found = {name: np.stack([getattr(part, name) for part in by_target], axis=2) for name in OnRange._fields}
-    found["inclusion"] = inclusions(start, trained, at_start, at_end, nested, reg)
+    base = [Eigen(*(part[:, None] for part in eigen)) for eigen in at_start]
+    found["inclusion"] = np.stack(
+        [
+            growth.inclusion(trained, base, nested, reg).largest,
+            growth.inclusion(start[:, None], at_end, nested, reg).largest,
+        ],
+        axis=1,
+    )
+    found["redrawn"] = growth.inclusion(start[None], base, nested, reg).largest
     found |= limit(cell, settings, y, reg)
     mean = np.apply_along_axis(lambda values: np.array(geometric_mean(values, confidence)), 0, found["norm"])
     found |= dict(zip(("norm_mean", "norm_low", "norm_high"), mean, strict=True))
@@ -99,30 +112,9 @@ def norms(study: Study, cell: Cell, data: xr.Dataset) -> dict[str, np.ndarray]:
         found["moved"] = drift.frobenius(trained - start[:, None]) / drift.frobenius(start)[:, None]
         logs = np.exp(np.mean(np.log(found["moved"]), axis=1))  # targets share networks: one number a network
     found |= dict(zip(("drift", "drift_low", "drift_high"), geometric_mean(logs, confidence), strict=True))
-    for k, kernel in enumerate(KERNELS):
+    for k, kernel in enumerate(KERNELS[:2]):
         found[f"{kernel}_singular"] = found["singular"][:, k, :, -1, 0].mean()
     return found
-
-
-def inclusions(
-    start: Float[np.ndarray, "seed n n"],
-    trained: Float[np.ndarray, "seed target n n"],
-    at_start: list[Eigen],
-    at_end: list[Eigen],
-    nested: Subsets,
-    reg: Float[np.ndarray, " reg"],
-) -> Float[np.ndarray, "seed space target size reg"]:
-    """Smallest c with K <= c (K' + lambda), for each of :data:`SPACES`.
-
-    Every second network has the next as its redrawn one, so that these pairs are independent.
-    """
-    base = [Eigen(*(part[:, None] for part in eigen)) for eigen in at_start]
-    redrawn = np.full_like(start, np.nan)
-    redrawn[:-1:2] = start[1::2]
-    forth = growth.inclusion(trained, base, nested, reg).largest
-    back = growth.inclusion(start[:, None], at_end, nested, reg).largest
-    again = growth.inclusion(redrawn[:, None], base, nested, reg).largest
-    return np.stack([forth, back, np.broadcast_to(again, forth.shape)], axis=1)
 
 
 def limit(cell: Cell, settings: Any, y: np.ndarray, reg: np.ndarray) -> dict[str, np.ndarray]:
@@ -172,7 +164,7 @@ def dataset(study: Study, found: list[dict[str, np.ndarray]]) -> xr.Dataset:
         for name, (dims, text) in FOUND.items()
     }
     coords = cell_coords(list(study.cells)) | {
-        "kernel": ("kernel", np.array(KERNELS, dtype=object)),
+        "kernel": ("kernel", np.array(KERNELS[: 1 + min(2, len(settings.targets))], dtype=object)),
         "target": ("target", np.array(settings.targets, dtype=object)),
         "points": ("points", np.array(settings.points)),
         "space": ("space", np.array(SPACES, dtype=object)),

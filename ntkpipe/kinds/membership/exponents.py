@@ -78,24 +78,51 @@ def dataset(study: Study, found: xr.Dataset) -> xr.Dataset:
 
 
 def _paths(part: xr.Dataset) -> Iterator[Path]:
-    """Norms, errors and inclusion constants of one cell, target and ridge."""
-    norm, error, gone = ({k: part[name].sel(kernel=k).values for k in ("start", "trained")} for name in
+    """Norms, errors and inclusion constants of one cell, target and ridge, and quotients of the same networks."""
+    norm, error, gone = ({str(k): part[name].sel(kernel=k).values for k in part.kernel.values} for name in
                          ("norm", "eval_mse", "singular"))  # fmt: skip
     exact, singular = part["norm_limit"].values, part["singular_limit"].values.astype(bool)
     known = exact, part["norm_partial"].values, _asymptotic(part)
     for kernel in ("start", "trained"):
         yield Path("norm", kernel, norm[kernel], gone[kernel], *known)
-    yield Path("norm", "trained / start", norm["trained"] / norm["start"], gone["start"] | gone["trained"])
     yield Path("norm", "limit", exact[None], singular[None], *known)
-    for kernel in ("start", "trained"):
+    for kernel in error:
         yield Path("error", kernel, error[kernel], gone[kernel], part["eval_mse_limit"].values)
-    yield Path("error", "trained / start", error["trained"] / error["start"], gone["start"] | gone["trained"])
     yield Path("error", "limit", part["eval_mse_limit"].values[None], singular[None])
+    for of, values in (("norm", norm), ("error", error)):
+        for kernel in (name for name in values if name != "start"):
+            either = gone["start"] | gone[kernel]
+            yield Path(of, f"{kernel} / start", values[kernel] / values["start"], either)
     alive = np.isfinite(part["moved"].values)[:, None]
-    for space in part.space.values:
-        pairs = slice(0, len(alive) // 2 * 2, 2) if space == "redrawn in start" else slice(None)
-        constant = part["inclusion"].sel(space=space).values[pairs]
-        yield Path("inclusion", space, constant, np.isnan(constant) & alive[pairs])
+    constants = {str(space): part["inclusion"].sel(space=space).values for space in part.space.values}
+    constants["redrawn in start"] = apart(part["redrawn"].values)
+    for space, constant in constants.items():
+        yield Path("inclusion", space, constant, np.isnan(constant) & alive)
+    for one, other in (("start in trained", "trained in start"), ("trained in start", "redrawn in start")):
+        ratio = constants[one] / constants[other]
+        yield Path("inclusion", f"{one} / {other}", ratio, np.isnan(ratio) & alive)
+
+
+def apart(redrawn: Float[np.ndarray, "seed seed size"]) -> Float[np.ndarray, "seed size"]:
+    r"""Jackknife pseudo-values of the geometric mean of c over ordered pairs of different networks.
+
+    Pairs share networks. theta = mean of log c over pairs, theta_(k) without network k: exp(n theta - (n - 1)
+    theta_(k)) has the geometric mean exp(theta) over the networks, and Student's t over its logarithms is the
+    jackknife interval; it is linear in log c, so exponents in N are too. Networks with a singular kernel are left out,
+    NaN; so are all where fewer than three are left.
+    """
+    found = np.full(redrawn.shape[1:], np.nan)
+    for i in range(redrawn.shape[-1]):
+        logs = np.log(redrawn[..., i])
+        kept = np.flatnonzero(np.isfinite(np.diagonal(logs)))
+        n, logs = len(kept), logs[np.ix_(kept, kept)]
+        if n < 3 or not np.isfinite(logs).all():
+            continue
+        pairs = logs * ~np.eye(n, dtype=bool)
+        total, own = pairs.sum(), pairs.sum(axis=0) + pairs.sum(axis=1)
+        without = (total - own) / ((n - 1) * (n - 2))
+        found[kept, i] = np.exp(total / (n - 1) - (n - 1) * without)
+    return found
 
 
 def _rows(path: Path, sizes: np.ndarray, bounded: float, confidence: float) -> Iterator[dict[str, Any]]:
@@ -138,8 +165,8 @@ def verdict(row: dict[str, Any], bounded: float, kernel: str) -> str:
     """What an exponent says, by its interval and that of the last local one (of the limit kernel: by the numbers).
 
     singular: most networks have no value on the most points; bounded, grows: both lie on one side of ``bounded``;
-    open: neither. Of ``trained / start``: rises, falls: both lie on one side of 0; level: the exponent is 0 within its
-    interval; levels off: the last one is, having come nearer to 0; open: neither.
+    open: neither. Of a quotient: rises, falls: both lie on one side of 0 (slowing: the local exponent comes nearer to 0
+    by its interval); level: both lie within half of ``bounded`` of 0; open: none of these.
     """
     if 2 * row["n_singular"] > row["n_all"]:
         return "singular"
@@ -147,14 +174,13 @@ def verdict(row: dict[str, Any], bounded: float, kernel: str) -> str:
         lows = highs = np.array([row["estimate"], row["last"]])
     else:
         lows, highs = (np.array([row[end], row[f"last_{end}"]]) for end in ("low", "high"))
-    if kernel != "trained / start":
+    if "/" not in kernel:
         return "bounded" if (highs < bounded).all() else "grows" if (lows > bounded).all() else "open"
-    if (lows > 0).all() or (highs < 0).all():
-        return "rises" if lows[0] > 0 else "falls"
-    if lows[0] <= 0 <= highs[0]:
-        return "level"
-    bent = row["bend_high"] < 0 < lows[0] or highs[0] < 0 < row["bend_low"]
-    return "levels off" if bent else "open"
+    if (lows > 0).all() or (lows[0] > 0 and row["bend_high"] < 0):
+        return "rises, slowing" if row["bend_high"] < 0 else "rises"
+    if (highs < 0).all() or (highs[0] < 0 and row["bend_low"] > 0):
+        return "falls, slowing" if row["bend_low"] > 0 else "falls"
+    return "level" if (lows > -bounded / 2).all() and (highs < bounded / 2).all() else "open"
 
 
 def _slope(sizes: np.ndarray, values: np.ndarray, smallest: int) -> float:

@@ -11,7 +11,7 @@ import xarray as xr
 
 from ntkpipe import store, tables
 from ntkpipe.kinds.membership import report_answers
-from ntkpipe.kinds.membership.report_answers import varying
+from ntkpipe.kinds.membership.report_words import OWN, estimate, varying
 from ntkpipe.networks import SETTINGS
 from ntkpipe.plan import Study
 from ntkpipe.tables import interval, interval_of
@@ -34,13 +34,13 @@ def section(study: Study) -> dict[str, Any]:
     first = growth[growth.diag_reg == study.config.settings.diag_reg[0]]
     return {
         "methods": methods(study),
-        "question": "Is a function in the RKHS of the kernel: at initialization, after training, at infinite width? "
-        "Does training enlarge the space?",
-        "answers": report_answers.answers(growth, study.config.settings, norms),
+        "question": report_answers.reading(growth, study.config.settings),
+        "topics": report_answers.topics(growth, study.config.settings, norms),
         "fits_title": "",
         "fits": [],
         "undersampled": [],
-        "verified": "norm with the limit kernel on the finest points, by linear algebra, against its Fourier sum",
+        "verified": "norm with the limit kernel on the finest points, by linear algebra, against a Fourier sum of the "
+        "same kernel (the kernel itself, against closed forms: tests/unit/theory/test_circle.py)",
         "verification": verification(study, norms),
         "coverage": coverage(norms),
         "tables": [
@@ -75,7 +75,7 @@ def gamma_table(growth: pd.DataFrame, of: str) -> list[dict[str, str]]:
     return [
         cell_names(row, names)
         | {"target": row.target, "kernel": row.kernel, "N": f"{row.points_min} to {row.points_max}"}
-        | {"gamma [interval]": interval_of_estimate(row), "last two N": interval_of(row, "last", ".2f")}
+        | {"gamma [interval]": estimate(row, ".2f"), "last two N": interval_of(row, "last", ".2f")}
         | {"bend": interval_of(row, "bend", ".2f"), "verdict": row.verdict}
         | (
             {"partial sums": _two(row.predicted), "as N grows": _two(row.asymptotic), "limit kernel": _two(row.limit)}
@@ -89,14 +89,9 @@ def gamma_table(growth: pd.DataFrame, of: str) -> list[dict[str, str]]:
 
 def cell_names(row: Any, names: list[str]) -> dict[str, str]:
     """Columns that say which cell it is."""
-    more = [name for name in names if name in (*SETTINGS, *report_answers.OWN)]
+    more = [name for name in names if name in (*SETTINGS, *OWN)]
     head = {"depth": str(row.depth), "width": str(row.width or row.widths)}
     return head | {name.replace("_", " "): tables.number(getattr(row, name)) for name in more}
-
-
-def interval_of_estimate(row: Any, digits: str = ".2f") -> str:
-    """A row's estimate with its interval."""
-    return interval(row.estimate, row.low, row.high, digits)
 
 
 def _two(value: float) -> str:
@@ -115,8 +110,7 @@ def value_table(growth: pd.DataFrame, of: str, kernel: str) -> list[dict[str, st
     """Values, a column for each N."""
     rows = growth[(growth.quantity == "value") & (growth.of == of) & (growth.kernel == kernel)]
     return [
-        names | {f"N = {row.points_max}": interval_of_estimate(row, ".3g") for row in part.itertuples()}
-        for names, part in _by_cell(rows)
+        names | {f"N = {row.points_max}": estimate(row) for row in part.itertuples()} for names, part in _by_cell(rows)
     ]
 
 
@@ -128,7 +122,7 @@ def error_table(growth: pd.DataFrame) -> list[dict[str, str]]:
     return [
         names
         | dict.fromkeys(heads.values(), "")
-        | {heads[row.kernel]: interval_of_estimate(row, ".2g") for row in part.itertuples()}
+        | {heads[row.kernel]: estimate(row, ".2g") for row in part.itertuples()}
         for names, part in _by_cell(rows)
     ]
 

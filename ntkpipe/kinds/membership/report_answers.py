@@ -10,97 +10,66 @@ import pandas as pd
 import xarray as xr
 
 from ntkpipe import tables
-from ntkpipe.networks import SETTINGS
+from ntkpipe.kinds.membership.report_words import (
+    OWN,
+    along,
+    estimate,
+    extremes,
+    own,
+    rest_of,
+    setting,
+    sides,
+    varying,
+    verdicts,
+)
 from ntkpipe.tables import interval
+from ntkpipe.topics import Topic
 
 NAMES = {"smooth": "cos(theta) + cos(2 theta)", "odd": "cos(3 theta)", "step": "the step"}
-OWN = ("train_points", "steps")
-"""Settings of the training that a grid may vary."""
 KERNELS = {"limit": "infinite width", "start": "networks at the start", "trained": "networks after training on it"}
 SPACES = {
-    "trained in start": "H_t in H_0 (K_t <= c K_0)",
-    "start in trained": "H_0 in H_t (K_0 <= c K_t)",
+    "trained in start": "H_t in H_0",
+    "start in trained": "H_0 in H_t",
     "redrawn in start": "H_0 of a redrawn network in H_0",
 }
 
 
-def varying(frame: pd.DataFrame) -> list[str]:
-    """Settings, depth and width that differ between the rows."""
-    return tables.varying(frame, ("depth", "width", "widths", *SETTINGS, *OWN))
+def reading(growth: pd.DataFrame, settings: Any) -> str:
+    """How verdicts are read, for all that follows."""
+    rows = growth[growth.quantity == "gamma"]
+    small, large = int(rows.points_min.max()), int(rows.points_max.max())
+    return (
+        f"Exponents gamma of norm ~ N^gamma are over N = {small} to {large}, at diag_reg {settings.diag_reg[0]:g}: "
+        "bounded (inside the space) where the intervals of gamma and of the exponent of the last two N lie below "
+        f"{settings.bounded:g}, growing (outside) where both lie above. A network has finitely many units, so on "
+        "enough points every function is outside its space: verdicts are of these N. Cells that differ in steps or "
+        "train points alone train the same networks."
+    )
 
 
-def setting(row: Any, names: list[str], usual: dict[str, int] | None = None) -> str:
-    """A cell in words, by what varies in the study; sigma_b is said with the biases, training where not as usual."""
-    said = [
-        f"{name.replace('_', ' ')} {tables.number(getattr(row, name))}"
-        for name in names
-        if name not in ("widths", "bias_init", "sigma_b") and (usual or {}).get(name) != getattr(row, name)
-    ]
-    if {"bias_init", "sigma_b"} & set(names):
-        scale = f"sigma_b {row.sigma_b:g}"
-        said.append({"none": "no biases", "zero": scale, "normal": f"random biases, {scale}"}[row.bias_init])
-    return ", ".join(said) or "the one cell"
-
-
-def answers(growth: pd.DataFrame, settings: Any, norms: xr.Dataset) -> list[str]:
-    """Where each target is, what training does to it, whether the spaces lie in each other, and what all learn."""
+def topics(growth: pd.DataFrame, settings: Any, norms: xr.Dataset) -> list[Topic]:
+    """Do the spaces lie in each other, where is each target and what does training do to it, and what is learned?"""
     names, usual = varying(growth), {"train_points": settings.train, "steps": settings.steps}
     growth = growth.assign(cell=[setting(row, names, usual) for row in growth.itertuples()])
     exponents = growth[growth.quantity == "gamma"]
     exponents = exponents[exponents.points_min == exponents.points_min.max()]
     at = settings.diag_reg[0]
     first, values = exponents[exponents.diag_reg == at], growth[(growth.quantity == "value") & (growth.diag_reg == at)]
-    found = [
-        f"Exponents gamma of norm ~ N^gamma are over N = {int(first.points_min.iloc[0])} to "
-        f"{int(first.points_max.iloc[0])}, at diag_reg {at:g}: bounded (inside the space) where the intervals of "
-        f"gamma and of the exponent of the last two N lie below {settings.bounded:g}, growing (outside) where both lie "
-        "above. A network has finitely many units, so on enough points every function is outside its space: this is "
-        "said of these N."
-    ]
-    found += _inclusion_said(first, values, names)
+    found = [Topic("Does training enlarge the space?", _inclusion_said(first, values, names), ("inclusion",))]
     for target, part in first[first.of == "norm"].groupby("target", sort=False):
+        said = list(_bounded_by_training(target, part, names))
         for kernel, words in KERNELS.items():
-            said = verdicts(part[part.kernel == kernel], "outside, K_N being singular on it,")
-            found.append(f"{NAMES[target]}, {words}: {said}.")
-        found += _bounded_by_training(target, part, names)
-        found += _ratios_said(target, values[(values.of == "norm") & (values.target == target)])
-    found += [*_errors_said(values), *biases_said(norms)]
-    return found + _other_ridges(exponents, settings.diag_reg)
-
-
-def verdicts(rows: pd.DataFrame, singular: str) -> str:
-    """The cells by verdict, with the smallest and the largest exponent of each; ``singular``: that verdict in words."""
-    said = []
-    for found, group in rows.groupby("verdict", sort=False):
-        cells = "every cell" if len(group) == len(rows) else f"{len(group)} of {len(rows)} cells"
-        if found == "singular":
-            said.append(f"{singular} for {cells if len(group) == len(rows) else '; '.join(group.cell)}")
-            continue
-        text = f"{found} for {cells}, gamma {extremes(group)}"
-        if lost := int(group.n_singular.sum()):
-            text += f" ({lost} of {int(group.n_all.sum())} networks, singular, not counted)"
-        if (group.kernel == "limit").all() and np.isfinite(group.asymptotic).any():
-            text += f", {_range(group.asymptotic)} as N grows by the decay of the spectrum"
-        said.append(text)
-    return "; ".join(said)
-
-
-def extremes(rows: pd.DataFrame, digits: str = ".2f") -> str:
-    """The smallest and the largest estimate, with intervals and cells."""
-    rows = rows[np.isfinite(rows.estimate)].sort_values("estimate", kind="stable")
-    if rows.empty:
-        return "not known"
-    ends = [next(rows.iloc[[i]].itertuples()) for i in dict.fromkeys((0, len(rows) - 1))]
-    return " to ".join(f"{_estimate(end, digits)} ({end.cell})" for end in ends)
-
-
-def _estimate(row: Any, digits: str = ".3g") -> str:
-    return interval(row.estimate, row.low, row.high, digits)
-
-
-def _range(values: pd.Series) -> str:
-    low, high = values.min(), values.max()
-    return f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
+            verdict = verdicts(own(part, kernel, names), "outside, K_N being singular on it,")
+            said.append(f"{words[0].upper()}{words[1:]}: {verdict}.")
+        said += _ratios_said(target, values[(values.of == "norm") & (values.target == target)])
+        found.append(Topic(f"Is {NAMES[target]} in the RKHS, and does training bring it in?", said))
+    found[-1] = found[-1]._replace(figures=("norm_growth",))
+    return [
+        *found,
+        Topic("How does moving from H_0 to H_t change the inductive bias?", _errors_said(values)),
+        Topic("What becomes of the norms as biases vanish?", biases_said(norms), ("membership_sigma_b",)),
+        Topic("Do the verdicts depend on the ridge?", _other_ridges(exponents, settings.diag_reg)),
+    ]
 
 
 def _bounded_by_training(target: str, part: pd.DataFrame, names: list[str]) -> Iterator[str]:
@@ -110,10 +79,11 @@ def _bounded_by_training(target: str, part: pd.DataFrame, names: list[str]) -> I
         return
     part = part[part.cell.isin(grew)]
     after = part[part.kernel == "trained"].verdict.value_counts()
-    counts = ", ".join(f"{word if word == 'grows' else f'is {word}'} in {n}" for word, n in after.items())
+    bounded = int(after.get("bounded", 0))
+    rest = ", ".join(f"{word} in {n}" for word, n in after.items() if word != "bounded")
     yield (
-        f"Does training on {NAMES[target]} bound its norm? Of {len(grew)} cells where it grows with K_0, with K_t it "
-        f"{counts}."
+        f"{'No' if not bounded else 'Yes' if bounded == len(grew) else 'In part'}: of {len(grew)} cells in which its "
+        f"norm grows with K_0, training on it bounds the norm in {bounded}{f' ({rest})' if rest else ''}."
     )
     quotient = part[(part.kernel == "trained / start") & (part.verdict != "singular")]
     said = [
@@ -121,26 +91,14 @@ def _bounded_by_training(target: str, part: pd.DataFrame, names: list[str]) -> I
         for word, group in quotient.groupby("verdict", sort=False)
     ]
     if said:
-        yield f"The norm after training over that before, on {NAMES[target]}, as N grows: {'; '.join(said)}."
+        yield f"Its norm after training over that before, in the same network, as N grows: {'; '.join(said)}."
     for axis in ("width", *OWN):
         for rows in along(quotient, axis, names):
             by = ", ".join(
-                f"{getattr(r, axis)}: {_estimate(r, '.2f')}, last two N {tables.interval_of(r, 'last', '.2f')}"
+                f"{getattr(r, axis)}: {estimate(r, '.2f')}, last two N {tables.interval_of(r, 'last', '.2f')}"
                 for r in rows.itertuples()
             )
-            yield f"Its exponent by {axis.replace('_', ' ')} ({_rest(rows, axis, names)}): {by}."
-
-
-def along(rows: pd.DataFrame, axis: str, names: list[str]) -> Iterator[pd.DataFrame]:
-    """Groups of cells that differ in this setting alone, at least two, in its order."""
-    rest = [name for name in names if name not in (axis, "widths")]
-    for _, group in rows.groupby(rest, sort=False) if rest else [((), rows)]:
-        if group[axis].nunique() > 1:
-            yield group.sort_values(axis)
-
-
-def _rest(rows: pd.DataFrame, axis: str, names: list[str]) -> str:
-    return setting(next(rows.itertuples()), [name for name in names if name != axis])
+            yield f"That exponent by {axis.replace('_', ' ')} ({rest_of(rows, axis, names)}): {by}."
 
 
 def _ratios_said(target: str, rows: pd.DataFrame) -> list[str]:
@@ -171,36 +129,40 @@ def _other_ridges(exponents: pd.DataFrame, ridges: tuple[float, ...]) -> list[st
 
 
 def _inclusion_said(exponents: pd.DataFrame, values: pd.DataFrame, names: list[str]) -> list[str]:
-    """Does training enlarge the space? Growth of the inclusion constants, and the constants on the most points."""
+    """Does training enlarge the space? Constants against those of redrawn networks and each other, and their growth."""
     target = exponents.target.iloc[-1]
     rows = exponents[(exponents.of == "inclusion") & (exponents.target == target)]
-    values = values[(values.of == "inclusion") & (values.target == target)]
+    values = values[(values.of == "inclusion") & (values.target == target) & np.isfinite(values.estimate)]
+    if values.empty:
+        return []
     n = int(values.points_max.max())
     finest = values[values.points_max == n]
-    by_space = finest[np.isfinite(finest.low)].pivot(index="cell", columns="kernel", values=["low", "high"]).dropna()
-    low, high = by_space["low"], by_space["high"]
+    more, back = (
+        finest[finest.kernel == kernel]
+        for kernel in ("trained in start / redrawn in start", "start in trained / trained in start")
+    )
+    gained = int((more.low > 1).sum())
+    answer = (
+        "No more than drawing it anew does" if not gained else "In some cells" if 2 * gained <= len(more) else "Yes"
+    )
     found = [
-        f"Does training on {NAMES[target]} enlarge the space? H lies in H' iff the smallest c with K <= c K' stays "
-        "bounded as N grows. How much of c is finite width is told by networks that are only drawn anew.",
-        f"On {n} points c of H_t in H_0 lies above that of a redrawn network (intervals apart) in "
-        f"{int((low['trained in start'] > high['redrawn in start']).sum())} of {len(by_space)} cells and below in "
-        f"{int((high['trained in start'] < low['redrawn in start']).sum())}; c of H_0 in H_t lies above that of H_t in "
-        f"H_0 in {int((low['start in trained'] > high['trained in start']).sum())} and below in "
-        f"{int((high['start in trained'] < low['trained in start']).sum())}: where it lies above, training loses more "
-        "directions than it gains.",
+        f"{answer}: c, the smallest with K_t <= c K_0 on {n} points after training on {NAMES[target]}, over that of a "
+        f"redrawn network's K_0 is {sides(more)}.",
+        f"c of H_0 in H_t (K_0 <= c K_t) over that of H_t in H_0, in the same network, is {sides(back)}: above 1, the "
+        "direction that shrinks most does so by more than the one that grows most.",
     ]
     for space, words in SPACES.items():
-        said = verdicts(rows[rows.kernel == space], "no c, K_N being singular,")
-        found.append(f"{words}: c {said}; on {n} points c = {extremes(finest[finest.kernel == space], '.3g')}.")
+        said = verdicts(own(rows, space, names), "none, K_N being singular,")
+        found.append(f"c of {words} as N grows: {said}; on {n} points {extremes(own(finest, space, names), '.3g')}.")
     for axis in ("width", *OWN):
         for group in along(finest[finest.kernel == "trained in start"], axis, names):
-            same = [finest[(finest.kernel == k) & finest.cell.isin(group.cell)].sort_values(axis) for k in SPACES]
             by = "; ".join(
-                f"{SPACES[part.kernel.iloc[0]].split(' (')[0]} {', '.join(_estimate(r) for r in part.itertuples())}"
-                for part in same
+                f"{words} {', '.join(estimate(r) for r in same.sort_values(axis).itertuples())}"
+                for space, words in SPACES.items()
+                for same in [finest[(finest.kernel == space) & finest.cell.isin(group.cell)]]
             )
             at = ", ".join(str(v) for v in group[axis])
-            found.append(f"c by {axis.replace('_', ' ')} {at} ({_rest(group, axis, names)}): {by}.")
+            found.append(f"c by {axis.replace('_', ' ')} {at} ({rest_of(group, axis, names)}): {by}.")
     return found
 
 
@@ -212,21 +174,46 @@ def errors(values: pd.DataFrame) -> pd.DataFrame:
 
 
 def _errors_said(values: pd.DataFrame) -> list[str]:
-    """Who learns a target better: its interpolant by K_0 or by K_t, and the network itself."""
-    found = []
-    for target, rows in errors(values).groupby("target", sort=False):
-        ratio = rows[(rows.kernel == "trained / start") & np.isfinite(rows.low)]
-        if ratio.empty:
+    """Who learns a target better: its interpolant by K_0, by K_t, by K_t trained on another; and the network itself."""
+    found, rows = [], errors(values)
+    for target, part in rows.groupby("target", sort=False):
+        said = {kernel: group for kernel, group in part.groupby("kernel") if np.isfinite(group.low).any()}
+        if "trained / start" not in said:
             continue
-        n, better, worse = int(ratio.points_max.iloc[0]), int((ratio.high < 1).sum()), int((ratio.low > 1).sum())
-        found.append(
-            f"Learning {NAMES[target]} from {n} points: the interpolant by K_t errs less than that by K_0 in {better} "
-            f"of {len(ratio)} cells and more in {worse}, error over error {extremes(ratio)}; K_0 "
-            f"{extremes(rows[rows.kernel == 'start'], '.2g')}, infinite width "
-            f"{extremes(rows[rows.kernel == 'limit'], '.2g')}, the trained networks themselves "
-            f"{extremes(rows[rows.kernel == 'network'], '.2g')}."
+        n = int(said["trained / start"].points_max.iloc[0])
+        text = (
+            f"{NAMES[target]}, interpolated from {n} points: error with K_t, trained on it, over that with K_0 is "
+            f"{sides(said['trained / start'])}"
+        )
+        if "other / start" in said:
+            text += f"; with K_t trained on another function {sides(said['other / start'])}"
+        limit = part[part.kernel == "limit"]
+        text += f". Error with K_0 {extremes(said['start'], '.2g')}, with the kernel of infinite width "
+        text += f"{extremes(limit, '.2g')}"
+        if "network" in said:
+            text += f"; of the trained networks, from their own train points, {extremes(said['network'], '.2g')}"
+        found.append(f"{text}.")
+    if found:
+        found.insert(
+            0,
+            "K_t has seen the function at its train points: what is a gain of the space in general shows in K_t "
+            f"trained on another function. {_bias_answer(rows)}",
         )
     return found
+
+
+def _bias_answer(rows: pd.DataFrame) -> str:
+    """In words: for how many cells and targets training helps, on the target itself and on another."""
+    said = []
+    for kernel, words in (("trained / start", "itself"), ("other / start", "another")):
+        known = rows[(rows.kernel == kernel) & np.isfinite(rows.low)]
+        if len(known):
+            better, worse = int((known.high < 1).sum()), int((known.low > 1).sum())
+            said.append(
+                f"trained on {words}, K_t errs less than K_0 in {better} and more in {worse} of {len(known)} cells and "
+                "functions"
+            )
+    return f"{'; '.join(said)[:1].upper()}{'; '.join(said)[1:]}."
 
 
 def biases_said(norms: xr.Dataset) -> list[str]:

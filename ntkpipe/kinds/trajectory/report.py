@@ -10,11 +10,12 @@ import pandas as pd
 import xarray as xr
 
 from ntkpipe import store, tables
-from ntkpipe.kinds.trajectory.report_answers import answers
+from ntkpipe.kinds.trajectory.report_answers import topics
 from ntkpipe.kinds.trajectory.report_rkhs import rkhs_said
 from ntkpipe.kinds.trajectory.report_words import HEAD, bracket, step, threshold
 from ntkpipe.kinds.trajectory.scaling import GROUP
 from ntkpipe.plan import Study
+from ntkpipe.topics import Topic
 
 METHODS = ""
 STUDY_METHODS = """
@@ -44,6 +45,9 @@ METHOD_NAMES = {
 }
 
 
+SPACES = "Do the spaces H_t grow, and who generalizes better: the network, or the kernels along its way?"
+
+
 def section(study: Study) -> dict[str, Any]:
     """A training study."""
     folder = Path(study.folder)
@@ -60,10 +64,8 @@ def section(study: Study) -> dict[str, Any]:
     ]
     return {
         "methods": STUDY_METHODS,
-        "question": "How far does the kernel move in training, does that depend on beta alone, and when is the frozen "
-        "kernel, or its perturbation theory, enough?",
-        "answer": "",
-        "answers": answers(cells, fits, paths, config) + of_spaces,
+        "question": "",
+        "topics": [*topics(cells, fits, paths, config), Topic(SPACES, of_spaces, ("rkhs", "spaces"))],
         "fits_title": "",
         "fits": [],
         "undersampled": [],

@@ -1,4 +1,4 @@
-"""The answers of a training study as sentences; every number is one of a table or dataset row."""
+"""The questions of a training study and their answers; every number is one of a table or dataset row."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ntkpipe.config.train import RegimesConfig
 from ntkpipe.kinds.trajectory.report_kernels import freeze_said, hierarchy_said, regression_said
 from ntkpipe.kinds.trajectory.report_words import FEWEST, HEAD, bracket, step, threshold
 from ntkpipe.kinds.trajectory.scaling import GROUP
+from ntkpipe.topics import Topic
 
 SAID = ("drift", "error of the frozen kernel")
 """Sizes whose exponents are said; all stand in the table."""
@@ -18,9 +19,26 @@ SERIES_DIVERGED = 1e3
 """A geometric mean of the order-0 error beyond this: the frozen kernel's own steps do not converge (load above 1)."""
 
 
-def answers(cells: pd.DataFrame, fits: pd.DataFrame, paths: xr.Dataset, config: RegimesConfig) -> list[str]:
-    """One block a setting (activation and so on), step sizes within it; ``cells`` carry their place as ``cell``."""
-    found = []
+SCALING = "How far does the kernel move in training, and does that depend on beta alone?"
+REGIMES = "Where do runs leave the lazy regime, and where do they diverge?"
+ORDERS = "When is the frozen kernel, or its perturbation theory, enough?"
+FREEZING = "When does the kernel freeze, and is regression with it then as good as training?"
+HIERARCHY = "Do tensors at initialization predict how the kernel changes?"
+METHODS = "Does the way of training matter?"
+FIGURES = {
+    SCALING: ("paths", "kernel"),
+    REGIMES: ("regimes_answer", "thresholds"),
+    ORDERS: ("predicted",),
+    FREEZING: ("freeze", "regression", "stop"),
+    HIERARCHY: ("hierarchy",),
+    METHODS: ("methods",),
+}
+"""Figures beside each question."""
+
+
+def topics(cells: pd.DataFrame, fits: pd.DataFrame, paths: xr.Dataset, config: RegimesConfig) -> list[Topic]:
+    """Setting by setting (activation and so on) in each, step sizes within; ``cells`` carry their place as ``cell``."""
+    found: dict[str, list[str]] = {question: [] for question in FIGURES}
     cells = cells[(cells.width > 0) & (cells.depth > 0)]
     for key, part in cells.groupby(list(HEAD), sort=False):
         of_setting = fits[(fits[list(HEAD)] == list(key)).all(axis=1)]
@@ -29,14 +47,17 @@ def answers(cells: pd.DataFrame, fits: pd.DataFrame, paths: xr.Dataset, config: 
         name = ", ".join(str(part[c].iloc[0]) for c in tables.varying(cells, GROUP))
         if len(part) < FEWEST:
             continue
-        said = []
-        for quantity in SAID:
-            said += scaling_said(fitted[fitted.quantity == quantity])
-        said += [*thresholds_said(inside, fitted, config), *stability_said(part, of_setting)]
-        said += [*predictors_said(fitted), *orders_said(part, fitted), *freeze_said(inside, paths, config)]
-        said += [*regression_said(inside, paths), *hierarchy_said(inside, paths)]
-        found += [f"({name}) {text}" for text in said] if name else said
-    return found + methods_said(cells)
+        said = {
+            SCALING: [text for size in SAID for text in scaling_said(fitted[fitted.quantity == size])],
+            REGIMES: thresholds_said(inside, fitted, config) + stability_said(part, of_setting),
+            ORDERS: predictors_said(fitted) + orders_said(part, fitted),
+            FREEZING: freeze_said(inside, paths, config) + regression_said(inside, paths),
+            HIERARCHY: hierarchy_said(inside, paths),
+        }
+        for question, texts in said.items():
+            found[question] += [f"({name}) {text}" for text in texts] if name else texts
+    found[METHODS] = methods_said(cells)
+    return [Topic(question, texts, FIGURES[question]) for question, texts in found.items()]
 
 
 def methods_said(cells: pd.DataFrame) -> list[str]:

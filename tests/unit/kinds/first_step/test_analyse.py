@@ -12,6 +12,7 @@ from ntkpipe import figures, kinds, store, tables
 from ntkpipe.figures import style
 from ntkpipe.kinds.first_step import analyse, report, scaling
 from ntkpipe.kinds.first_step.figures import FIGURES
+from ntkpipe.topics import sentences
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ def test_smooth_activations_have_no_flips(made, tmp_path):
     assert rows.flip_share.isna().all() and rows.rest_share.notna().all() and (rows.within_two == -1).all()
     assert rows.eta_star.notna().all()
     assert not set(tables.load(study, "fits").quantity) & {"flips", "flips over derivative"}
-    assert not any("flips" in said for said in report.section(study)["answers"])
+    assert not any("flips" in said for said in sentences(report.section(study)["topics"]))
 
 
 def test_fits_find_the_exponents_of_exact_values(study, cells):
@@ -130,7 +131,9 @@ def test_report_answers_with_numbers_of_the_tables(study):
     section = report.section(study)
     scaling = tables.load(study, "scaling")
     widest = scaling[scaling.width == 32].sort_values("beta")
-    assert any(f"{widest.scaling_ratio_exact.iloc[-1]:.3g} at beta = 0.125" in said for said in section["answers"])
+    assert any(
+        f"{widest.scaling_ratio_exact.iloc[-1]:.3g} at beta = 0.125" in said for said in sentences(section["topics"])
+    )
     ((_, rows),) = section["lead_tables"]
     assert len(rows) == scaling.rest_share.notna().sum()
     assert {row["within 2 x derivative"] for row in rows} <= {"yes", "no", ""}

@@ -10,10 +10,12 @@ from scipy.stats import gmean
 
 from ntkpipe import store, tables
 from ntkpipe.analysis import growth as growths
+from ntkpipe.analysis.trajectory import geometric_mean
 from ntkpipe.figures import style
-from ntkpipe.kinds.membership import analyse, exponents, report, report_answers, targets
+from ntkpipe.kinds.membership import analyse, exponents, report, report_answers, report_words, targets
 from ntkpipe.kinds.membership.figures import FIGURES
 from ntkpipe.theory import circle
+from ntkpipe.topics import sentences
 
 POINTS = [8, 16, 32, 64]
 
@@ -53,7 +55,9 @@ def place(norms, depth, bias_init, sigma_b=1.0):
 def test_norms_are_solves_with_the_kernels_drawn(norms, kernels):
     """Cells of full rank; the interpolant is read at the points that only the finest have."""
     assert int(norms["rank"].isel(cell=3, points=-1, diag_reg=0).min()) == 64
-    for kernel, source in (("start", kernels.ntk_start), ("trained", kernels.ntk_trained.isel(target=2))):
+    other = kernels.ntk_trained.isel(target=0)  # of the third target the next is the first
+    at_end = kernels.ntk_trained.isel(target=2)
+    for kernel, source in (("start", kernels.ntk_start), ("trained", at_end), ("other", other)):
         for seed in range(4):
             ntk, y = source.isel(cell=3, seed=seed).values, kernels.y.values[2]
             for i, n in enumerate(POINTS):
@@ -72,25 +76,55 @@ def test_inclusion_constants_are_generalized_eigenvalues(norms, kernels):
     """Of the kernels drawn, both ways and between networks; those that differ in training alone start alike."""
     cell, step = 3, 2
     start, trained = kernels.ntk_start.isel(cell=cell).values, kernels.ntk_trained.isel(cell=cell, target=step).values
-    found = norms["inclusion"].isel(cell=cell, target=step)
+    found, redrawn = norms["inclusion"].isel(cell=cell, target=step), norms["redrawn"].isel(cell=cell)
     for i, n in enumerate(POINTS):
         index = np.ix_(np.arange(0, 64, 64 // n), np.arange(0, 64, 64 // n))
         for r, reg in enumerate((0.0, 1e-3)):
-            for seed, space, above, below in (
-                (0, "trained in start", trained[0], start[0]),
-                (1, "start in trained", start[1], trained[1]),
-                (2, "redrawn in start", start[3], start[2]),
+            for got, above, below in (
+                (found.sel(space="trained in start")[0], trained[0], start[0]),
+                (found.sel(space="start in trained")[1], start[1], trained[1]),
+                (redrawn[2, 3], start[3], start[2]),
             ):
                 ridge = reg * np.trace(below[index]) / n * np.eye(n)
                 expected = scipy.linalg.eigh(above[index], below[index] + ridge, eigvals_only=True)[-1]
-                assert float(found.sel(space=space)[seed, i, r]) == pytest.approx(expected, rel=1e-7)
+                assert float(got[i, r]) == pytest.approx(expected, rel=1e-7)
     free = norms["inclusion"].isel(diag_reg=0)
     assert (free.diff("points") > -1e-9).where(np.isfinite(free.diff("points")), True).all()
-    redrawn = free.sel(space="redrawn in start")
-    assert np.isnan(redrawn[:, 1::2]).all() and np.isfinite(redrawn[1, ::2]).all()  # independent pairs
-    np.testing.assert_array_equal(redrawn[5], redrawn[6])
+    np.testing.assert_array_equal(norms["redrawn"][5], norms["redrawn"][6])
     np.testing.assert_array_equal(kernels.ntk_start[5], kernels.ntk_start[6])
     assert (abs(kernels.ntk_trained[5] - kernels.ntk_trained[6]) > 0).any()
+
+
+def test_pairs_of_networks_have_the_jackknife_interval():
+    """By hand: the mean over ordered pairs, and Student's t over pseudo-values without a network each."""
+    rng = np.random.default_rng(0)
+    logs = rng.normal(size=(5, 5, 2)) + rng.normal(size=(5, 1, 1))
+    off = ~np.eye(5, dtype=bool)
+
+    def mean(kept):
+        return logs[np.ix_(kept, kept)][off[np.ix_(kept, kept)]].mean(axis=0)
+
+    every = list(range(5))
+    expected = [5 * mean(every) - 4 * mean([i for i in every if i != k]) for k in every]
+    found = exponents.apart(np.exp(logs))
+    np.testing.assert_allclose(np.log(found), expected, rtol=1e-10)
+    np.testing.assert_allclose(np.log(found).mean(axis=0), mean(every), rtol=1e-10)
+    gone = np.exp(logs)
+    gone[2] = np.nan  # as base it is singular: out, and no pair with it counts
+    np.testing.assert_array_equal(np.isfinite(exponents.apart(gone)[:, 0]), np.arange(5) != 2)
+    kept = [0, 1, 3, 4]
+    np.testing.assert_allclose(np.log(exponents.apart(gone)[kept]).mean(axis=0), mean(kept), rtol=1e-10)
+    assert np.isnan(exponents.apart(np.exp(logs[:2, :2]))).all()
+
+
+def test_intervals_over_pairs_cover():
+    """log c = a_i + b_j + noise: dependent pairs, 8 networks."""
+    rng, hits = np.random.default_rng(1), 0
+    for _ in range(400):
+        logs = rng.normal(size=(8, 1, 1)) + rng.normal(size=(1, 8, 1)) + 0.3 * rng.normal(size=(8, 8, 1))
+        estimate = geometric_mean(exponents.apart(np.exp(logs))[:, 0], 0.95)
+        hits += estimate.low <= 1.0 <= estimate.high
+    assert hits >= 366, hits  # the 0.1 % quantile of Binomial(400, 0.95)
 
 
 def test_norms_never_fall_as_points_are_added(norms):
@@ -137,7 +171,7 @@ def test_exponents_are_slopes_of_the_norms(norms, growth):
         at = rows[(rows.depth == int(norms.depth[cell])) & (rows.sigma_b == float(norms.sigma_b[cell]))
                   & (rows.bias_init == str(norms.bias_init[cell].values))]  # fmt: skip
         for target in ("smooth", "step"):
-            values = np.log(norms["norm"].isel(cell=cell, diag_reg=0).sel(target=target).values[:, :, 1:])
+            values = np.log(norms["norm"].isel(cell=cell, diag_reg=0).sel(target=target).values[:, :2, 1:])
             slopes = np.polyfit(np.log(POINTS[1:]), values.reshape(-1, 3).T, 1)[0].reshape(4, 2)
             local = np.diff(values, axis=-1) / np.log(2)
             found = at[at.target == target].set_index("kernel")
@@ -160,8 +194,16 @@ def test_values_are_geometric_means(norms, growth):
     assert rows["error", "trained", 32] == pytest.approx(gmean(errors[:, 1]), rel=1e-9)
     assert rows["error", "network", 16] == pytest.approx(gmean(part["network_mse"].values), rel=1e-9)
     assert rows["error", "limit", 32] == pytest.approx(float(part["eval_mse_limit"][2]), rel=1e-9)
-    constants = part["inclusion"].isel(points=3).sel(space="redrawn in start").values[::2]
-    assert rows["inclusion", "redrawn in start", 64] == pytest.approx(gmean(constants), rel=1e-9)
+    assert rows["error", "other / start", 32] == pytest.approx(gmean(errors[:, 2] / errors[:, 0]), rel=1e-9)
+    forth, back = (part["inclusion"].sel(space=s).values[:, 3] for s in ("trained in start", "start in trained"))
+    assert rows["inclusion", "trained in start", 64] == pytest.approx(gmean(forth), rel=1e-9)
+    ratio = rows["inclusion", "start in trained / trained in start", 64]
+    assert ratio == pytest.approx(gmean(back / forth), rel=1e-9) and ratio > 1
+    off = ~np.eye(4, dtype=bool)
+    redrawn = gmean(part["redrawn"].values[:, :, 3][off])
+    assert rows["inclusion", "redrawn in start", 64] == pytest.approx(redrawn, rel=1e-9)
+    excess = rows["inclusion", "trained in start / redrawn in start", 64]
+    assert excess == pytest.approx(gmean(forth) / redrawn, rel=1e-9)
 
 
 def test_the_limit_kernel_predicts_growth(growth):
@@ -210,14 +252,15 @@ def test_verdicts():
     assert verdict(0.1, 0.1, 0.2, 0.2, kernel="limit") == "bounded"
     quotient = {"kernel": "trained / start"}
     assert verdict(0.3, 0.7, 0.1, 0.7, **quotient) == "rises" and verdict(-0.3, -0.2, -0.7, -0.1, **quotient) == "falls"
-    assert verdict(-0.3, 0.7, 0.2, 0.7, **quotient) == "level"
-    assert verdict(0.3, 0.7, -0.1, 0.7, (-0.9, -0.1), **quotient) == "levels off"
+    assert verdict(0.3, 0.7, -0.1, 0.7, (-0.9, -0.1), **quotient) == "rises, slowing"
+    assert verdict(-0.7, -0.3, -0.7, 0.1, (0.1, 0.9), **quotient) == "falls, slowing"
+    assert verdict(-0.1, 0.2, -0.2, 0.1, **quotient) == "level" and verdict(-0.1, 0.2, -0.3, 0.1, **quotient) == "open"
     assert verdict(0.3, 0.7, -0.1, 0.7, (-0.9, 0.1), **quotient) == "open"
 
 
 def test_the_report_says_what_the_rows_say(study, growth):
     section = report.section(study)
-    said = " ".join(section["answers"])
+    said = " ".join(sentences(section["topics"]))
     rows = growth[(growth.quantity == "gamma") & (growth.points_min == 16) & (growth.diag_reg == 0)]
     steps = rows[(rows.target == "step") & rows.estimate.notna()]
     for of, kernel in (("norm", "start"), ("norm", "trained"), ("inclusion", "trained in start")):
@@ -225,27 +268,89 @@ def test_the_report_says_what_the_rows_say(study, growth):
             ordered = group.sort_values("estimate")
             for row in (ordered.iloc[0], ordered.iloc[-1]):
                 assert tables.interval(row.estimate, row.low, row.high, ".2f") in said
-    assert "cos(3 theta), infinite width: outside, K_N being singular on it, for depth 1, no biases" in said
+    assert "Infinite width: outside, K_N being singular on it, for depth 1, no biases" in said
     grew = steps[(steps.of == "norm") & (steps.kernel == "start") & (steps.verdict == "grows")]
-    assert f"Does training on the step bound its norm? Of {len(grew)} cells where it grows with K_0" in said
+    assert f"of {len(grew)} cells in which its norm grows with K_0, training on it bounds the norm in 0" in said
     assert "by 5, 20 steps" in section["methods"] and "over 8, 16 equal angles" in section["methods"]
     assert "nan" not in said
     assert {row["inside"] for row in section["verification"]} == {"yes"}
     assert len(section["verification"]) == 6 * 3  # of infinite width: two cells have the same kernel
     assert all(len({tuple(row) for row in rows}) == 1 for _, rows in section["tables"])
-    assert {row["kernel"] for row in dict(section["tables"])["Growth exponents of the inclusion constants"]} == {
+    assert {row["kernel"] for row in dict(section["tables"])["Growth exponents of the inclusion constants"]} >= {
         "trained in start", "start in trained", "redrawn in start",
     }  # fmt: skip
 
 
+def rows_of(of, kernel, estimates, verdicts=None, target="step", quantity="value", **more):
+    """Rows of ``growth`` with these estimates, intervals 10 % to both sides, a cell each."""
+    frame = pd.DataFrame({"estimate": estimates, "of": of, "kernel": kernel, "target": target, "quantity": quantity})
+    frame = frame.assign(low=0.9 * frame.estimate, high=1.1 * frame.estimate, last=frame.estimate, points_max=32)
+    frame = frame.assign(last_low=frame.low, last_high=frame.high, n_singular=0, n_all=8, asymptotic=np.nan)
+    frame = frame.assign(verdict=verdicts or "", width=[4, 8, 16][: len(frame)], depth=1, widths="")
+    return frame.assign(cell=[f"width {w}" for w in frame.width], steps=5, train_points=8, **more)
+
+
+def test_the_answer_on_inclusion_follows_from_the_quotients():
+    def said(more, back):
+        kinds = {"trained in start / redrawn in start": more, "start in trained / trained in start": back}
+        kinds |= {"trained in start": [3.0] * 3, "start in trained": [5.0] * 3, "redrawn in start": [7.0] * 3}
+        values = pd.concat([rows_of("inclusion", kernel, numbers) for kernel, numbers in kinds.items()])
+        exponents = rows_of("inclusion", "trained in start", [1.0] * 3, "grows", quantity="gamma")
+        return report_answers._inclusion_said(exponents, values, ["width"])
+
+    first, second, *rest = said([0.5, 2.0, 3.0], [0.5, 0.6, 4.0])
+    assert first.startswith("Yes: c, the smallest with K_t <= c K_0 on 32 points")
+    assert "is above 1 in 2 of 3 cells and below in 1, 0.5 [0.45, 0.55] (width 4) to 3 [2.7, 3.3] (width 16)" in first
+    assert "is above 1 in 1 of 3 cells and below in 2, 0.5 [0.45, 0.55] (width 4)" in second
+    assert said([0.5, 1.0, 3.0], [1.0])[0].startswith("In some cells: ")
+    assert said([0.5, 1.0, 1.0], [1.0])[0].startswith("No more than drawing it anew does: ")
+    by_width = next(text for text in rest if text.startswith("c by width 4, 8, 16"))
+    assert "H_t in H_0 3 [2.7, 3.3]" in by_width and "H_0 in H_t 5 [4.5, 5.5]" in by_width
+    assert "redrawn network in H_0 7 [6.3, 7.7]" in by_width
+
+
+def test_the_answer_on_learning_counts_cells_on_each_side():
+    kinds = {"start": [0.3, 0.2, 0.1], "trained / start": [0.5, 0.6, 2.0], "other / start": [1.0, 3.0, 4.0]}
+    values = pd.concat([rows_of("error", kernel, numbers) for kernel, numbers in kinds.items()])
+    lead, text = report_answers._errors_said(values)
+    assert "Trained on itself, K_t errs less than K_0 in 2 and more in 1 of 3" in lead
+    assert "trained on another, K_t errs less than K_0 in 0 and more in 2 of 3" in lead
+    assert "over that with K_0 is above 1 in 1 of 3 cells and below in 2, 0.5 [0.45, 0.55] (width 4) to 2 [1.8" in text
+    assert "with K_t trained on another function above 1 in 2 of 3 cells and below in 0" in text
+    assert "Error with K_0 0.1 [0.09, 0.11] (width 16) to 0.3 [0.27, 0.33] (width 4)" in text
+
+
+def test_the_answer_on_bounding_counts_cells_whose_norm_grew():
+    def said(after):
+        start = rows_of("norm", "start", [1.0, 1.0, 0.1], ["grows", "grows", "bounded"])
+        trained = rows_of("norm", "trained", [0.1, 0.1, 3.0], after)
+        quotient = rows_of("norm", "trained / start", [-0.9, -0.8, 2.9], ["falls", "falls", "rises"])
+        return list(report_answers._bounded_by_training("step", pd.concat([start, trained, quotient]), ["width"]))
+
+    first, second, *_ = said(["bounded", "open", "grows"])
+    assert first.startswith("In part: of 2 cells") and "bounds the norm in 1 (open in 1)" in first
+    assert "falls in 2 (exponent -0.90" in second and "rises" not in second
+    assert said(["bounded", "bounded", "grows"])[0].startswith("Yes: of 2 cells")
+    assert said(["grows", "open", "bounded"])[0].startswith("No: of 2 cells")
+
+
+def test_what_training_does_not_touch_is_counted_once():
+    rows = pd.concat([rows_of("norm", kernel, [1.0, 2.0]) for kernel in ("start", "trained", "limit")])
+    rows = pd.concat([rows, rows.assign(steps=50)])
+    names = ["width", "steps"]
+    assert len(report_words.own(rows, "trained", names)) == 4
+    assert list(report_words.own(rows, "start", names).cell) == ["width 4", "width 8"]
+    assert list(report_words.own(rows, "limit", names).cell) == ["the one cell"]
+
+
 def test_cells_that_differ_in_one_setting_stand_side_by_side():
     frame = pd.DataFrame({"width": [8, 4, 8, 16], "depth": [1, 1, 2, 1], "steps": 5})
-    groups = list(report_answers.along(frame, "width", ["depth", "width"]))
+    groups = list(report_words.along(frame, "width", ["depth", "width"]))
     assert [list(group.width) for group in groups] == [[4, 8, 16]]
-    assert not list(report_answers.along(frame, "steps", ["depth", "width"]))
+    assert not list(report_words.along(frame, "steps", ["depth", "width"]))
     row = next(frame.iloc[[0]].itertuples())
-    assert report_answers.setting(row, ["width", "steps"], {"steps": 5}) == "width 8"
-    assert report_answers.setting(row, ["width", "steps"], {"steps": 9}) == "width 8, steps 5"
+    assert report_words.setting(row, ["width", "steps"], {"steps": 5}) == "width 8"
+    assert report_words.setting(row, ["width", "steps"], {"steps": 9}) == "width 8, steps 5"
 
 
 def test_without_scales_of_biases_a_figure_says_so(norms):
