@@ -19,4 +19,5 @@ rule all:
     default_target: True
     input:
         f"{RESULTS}/report/index.html",
+        [layout.report_inputs(study) for study in PLAN.studies.values()],
         [shard.path for study in PLAN.studies.values() for shard in study.shards],

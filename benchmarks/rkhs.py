@@ -68,12 +68,15 @@ def plainly(ntk_train, ntk_eval_train, f_train, f_eval, y, y_eval, diag_reg) -> 
             pencil = scipy.linalg.eigh(k, k_0 + ridge_0, eigvals_only=True)
             keep("pencil_smallest", pencil[0])
             keep("pencil_largest", pencil[-1])
+            keep("pencil_back", scipy.linalg.eigh(k_0, k + ridge, eigvals_only=True)[-1])
             logs = [np.log(np.linalg.eigvalsh(part + ridge_0)).sum() for part in (k, k_0)]
             keep("log_det_ratio", (logs[0] - logs[1]) / N)
             for f, at in ((np.zeros(N), np.zeros(EVAL)), (f_train[seed, 0], f_eval[seed, 0])):
                 g = at + ntk_eval_train[seed, snapshot] @ np.linalg.solve(k + ridge, y - f)
                 g_0 = at + ntk_eval_train[seed, 0] @ np.linalg.solve(k_0 + ridge_0, y - f)
                 keep("interpolant_mse", np.mean((g - y_eval) ** 2))
+                inverse = np.linalg.inv(k + ridge)
+                keep("interpolant_loo", np.mean((inverse @ (y - f) / np.diag(inverse)) ** 2))
                 keep("distance_network", np.sqrt(np.mean((f_eval[seed, snapshot] - g) ** 2)))
                 keep("distance_initial", np.sqrt(np.mean((f_eval[seed, snapshot] - g_0) ** 2)))
                 keep("distance_moved", np.sqrt(np.mean((g - g_0) ** 2)))

@@ -134,9 +134,16 @@ def verify(paths: tuple[str, ...]) -> None:
     """Check datasets (*.zarr) and shards (*.zarr.zip) byte by byte."""
     from ntkpipe import shards, store
 
+    damaged = False
     for path in paths:
-        shards.read(path) if path.endswith(".zip") else store.verify(path)
-        click.echo(f"{path}: whole")
+        try:
+            shards.read(path) if path.endswith(".zip") else store.verify(path)
+            click.echo(f"{path}: whole")
+        except UserError as error:
+            damaged = True
+            click.echo(f"error: {error}", err=True)
+    if damaged:
+        raise SystemExit(2)
 
 
 @cli.command()

@@ -51,7 +51,8 @@ class Cell:
     def _own(self) -> dict[str, Any]:
         if self.settings is None:
             return {}
-        return {kinds.of(self.kind).settings: self.settings.model_dump(mode="json")}
+        kind = kinds.of(self.kind)
+        return {kind.settings: self.settings.model_dump(mode="json", exclude=set(kind.read))}
 
     @property
     def _law(self) -> dict[str, Any]:

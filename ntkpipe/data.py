@@ -292,7 +292,9 @@ def _read_csv(file: Path) -> tuple[np.ndarray, None, list[str] | None]:
         if not all(map(math.isfinite, rows[-1])):
             column = 1 + [math.isfinite(value) for value in rows[-1]].index(False)
             raise ValueError(f"line {number} has {cells[column - 1]} in column {column}")
-    return np.array(rows, dtype=float).reshape(len(rows), -1), None, names
+    if not rows:
+        raise ValueError("it has no row of numbers")
+    return np.array(rows, dtype=float), None, names
 
 
 def _is_number(cell: str) -> bool:

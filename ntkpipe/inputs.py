@@ -56,7 +56,9 @@ def _read_csv(file: Path) -> np.ndarray:
             raise ValueError(f"line {number} is no list of numbers; a header line starts with #") from None
         if len(rows[-1]) != len(rows[0]):
             raise ValueError(f"line {number} has {len(rows[-1])} columns, the first has {len(rows[0])}")
-    return np.array(rows, dtype=float).reshape(len(rows), -1)
+    if not rows:
+        raise ValueError("it has no row of numbers")
+    return np.array(rows, dtype=float)
 
 
 def _from_file(config: InputsConfig, path: str) -> Float[np.ndarray, "k n0"]:

@@ -149,4 +149,5 @@ def files(study: Study) -> list[str]:
 
 def report_inputs(study: Study) -> list[str]:
     """What the report reads, and what a run is to leave behind."""
-    return datasets(study) + collected(study) + [path for _, path in shown(study)] + files(study)
+    kept = datasets(study) + collected(study)
+    return kept + manifests(kept) + [path for _, path in shown(study)] + files(study)

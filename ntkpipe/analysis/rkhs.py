@@ -39,11 +39,15 @@ PATHS = {
     "learned_norm_initial": (_REG, "|f_t - f_0|^2 in H_0, on the train points", SECTION),
     "learned_norm": (_REG, "|f_t - f_0|^2 in H_t, on the train points", SECTION),
     "interpolant_mse": (_START, "mean squared error of g_t at the eval points", SECTION),
+    "interpolant_loo": (_START, "mean squared error of g_t on train points left out one by one, lambda held", SECTION),
+    "kernel_mse": (_PATH, "interpolant_mse from zero at the run's diag_reg of least interpolant_loo", SECTION),
+    "kernel_reg": (_PATH, "that diag_reg", SECTION),
     "distance_network": (_START, "root mean square of f_t - g_t at the eval points", SECTION),
     "distance_initial": (_START, "root mean square of f_t - g_0 at the eval points", SECTION),
     "distance_moved": (_START, "root mean square of g_t - g_0 at the eval points", SECTION),
     "pencil_smallest": (_REG, "largest c with c (K_0 + lambda) <= K_t", SECTION),
     "pencil_largest": (_REG, "smallest c with K_t <= c (K_0 + lambda)", SECTION),
+    "pencil_back": (_REG, "smallest c with K_0 <= c (K_t + lambda), lambda of K_t", SECTION),
     "log_det_ratio": (_REG, "log [det(K_t + lambda)/det(K_0 + lambda)]/N, lambda of K_0", SECTION),
     "principal_angle": ((*_PATH, "angle"), "principal angles of the leading eigenspaces of K_t and K_0 (rad)", SECTION),
     "decay_exponent": (_PATH, "a of lambda_k ~ k^{-a}, least squares in log-log", SECTION),
@@ -108,13 +112,15 @@ def prediction_error(
 
 
 class Interpolants(NamedTuple):
-    """Of the two :data:`STARTS` at the eval points: mean squared error of g_t, and root mean squares of differences.
+    """Of the two :data:`STARTS`: mean squared errors of g_t, and root mean squares of differences at the eval points.
 
-    network: f_t - g_t; initial: f_t - g_0; moved: g_t - g_0, 0 at the first snapshot. NaN where either is below the
-    precision floor, or their difference is below the rounding error of predictions.
+    loo_mse: on train points left out one by one; network: f_t - g_t; initial: f_t - g_0; moved: g_t - g_0, 0 at the
+    first snapshot. NaN where either is below the precision floor, or their difference is below the rounding error of
+    predictions.
     """
 
     eval_mse: Float[np.ndarray, "*batch snapshot start reg"]
+    loo_mse: Float[np.ndarray, "*batch snapshot start reg"]
     network: Float[np.ndarray, "*batch snapshot start reg"]
     initial: Float[np.ndarray, "*batch snapshot start reg"]
     moved: Float[np.ndarray, "*batch snapshot start reg"]
@@ -149,8 +155,18 @@ def interpolants(
         g_0, floor_0 = g.f_eval[..., :1, :, :], floor[..., :1, :]
         network = _distance(f_eval[..., None, :] - g.f_eval, floor)
         initial = _distance(f_eval[..., None, :] - g_0, np.broadcast_to(floor_0, floor.shape))
-        parts.append((g.eval_mse, network, initial, _distance(g.f_eval - g_0, floor + floor_0)))
+        parts.append((g.eval_mse, g.loo_mse, network, initial, _distance(g.f_eval - g_0, floor + floor_0)))
     return Interpolants(*(np.stack(column, axis=-2) for column in zip(*parts, strict=True)))
+
+
+def at_least(
+    loo_mse: Float[np.ndarray, "*batch reg"], values: Float[np.ndarray, "*#batch reg"]
+) -> Float[np.ndarray, "*batch"]:
+    """``values`` at the ridge of least leave-one-out error, each kernel its own; NaN where no error is known."""
+    known = np.isfinite(loo_mse)
+    best = np.argmin(np.where(known, loo_mse, np.inf), axis=-1, keepdims=True)
+    found = np.take_along_axis(np.broadcast_to(values, loo_mse.shape), best, axis=-1)[..., 0]
+    return np.where(known.any(axis=-1), found, np.nan)
 
 
 def paths(
@@ -180,6 +196,7 @@ def paths(
     learned = f_train - f_train[:, :1]
     fitted = interpolants(eigen, ntk_eval_train, f_train, f_eval, y, y_eval, diag_reg, eps)
     between = spaces.pencil(ntk_train, first, diag_reg, eps)
+    zero = fitted.loo_mse[..., STARTS.index("zero"), :]
     if eigen.values.shape[-1] > 2:
         slope = spectrum.decay(eigen.values, *decay_range, eps=eps)
     else:  # no range of k to fit
@@ -192,11 +209,15 @@ def paths(
         "learned_norm_initial": squared_norm(first, learned, diag_reg, eps),
         "learned_norm": squared_norm(eigen, learned, diag_reg, eps),
         "interpolant_mse": fitted.eval_mse,
+        "interpolant_loo": fitted.loo_mse,
+        "kernel_mse": at_least(zero, fitted.eval_mse[..., STARTS.index("zero"), :]),
+        "kernel_reg": at_least(zero, diag_reg),
         "distance_network": fitted.network,
         "distance_initial": fitted.initial,
         "distance_moved": fitted.moved,
         "pencil_smallest": between.smallest,
         "pencil_largest": between.largest,
+        "pencil_back": spaces.pencil(ntk_train[:, :1], eigen, diag_reg, eps).largest,
         "log_det_ratio": spaces.log_det_ratio(eigen.values, first.values, diag_reg, eps),
         "principal_angle": principal_angles(first, eigen, rank, eps),
         **{f"decay_{name}": value for name, value in slope._asdict().items()},

@@ -3,7 +3,8 @@ r"""Two kernels on the same N points: does the space of one contain that of the 
 H_t lies in H_0 iff :math:`K_t \le c K_0` for some c (Aronszajn 1950), the smallest c being the largest generalized
 eigenvalue of the pencil (K_t, K_0). On finitely many points with K_0 invertible there always is one: what decides is
 whether c grows with N (:func:`ntkpipe.analysis.growth.inclusion`). The ridge is lambda = ``diag_reg`` tr K_0/N, of the
-first kernel, so that it stays where it is while K_t moves; both kernels scaled alike give the same.
+kernel that is to contain the other: of K_0 it stays where it is while K_t moves. Both kernels scaled alike give the
+same.
 
 Numbers that rounding decides are NaN. Source: docs/theory.md section 6.
 """
@@ -31,7 +32,8 @@ def pencil(
 ) -> Pencil:
     """Extreme eigenvalues of (K_t, K_0 + lambda): those of S V^T K_t V S, K_0 = V L V^T, S = (L + lambda)^{-1/2}.
 
-    ``base``: the eigenpairs of K_0, whose dims broadcast against those of ``ntk`` (one K_0 for all snapshots). Without
+    ``base``: the eigenpairs of K_0, whose dims broadcast against those of ``ntk`` (one K_0 for all snapshots). The
+    other way round, K_0 and the eigenpairs of K_t, the largest is the smallest c with K_0 <= c (K_t + lambda). Without
     a ridge both are 1 for K_t = K_0; with one the smallest is lambda_N/(lambda_N + lambda) there. It is known as far as
     it exceeds N eps |K_t|_F/(lambda_N + lambda), the largest where the solve with K_0 is.
 

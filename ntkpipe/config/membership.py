@@ -19,9 +19,9 @@ class MembershipConfig(Model):
     targets: axis(Literal[TARGETS]) = TARGETS
     """smooth: cos(theta) + cos(2 theta); odd: cos(3 theta); step: 1 on an arc of 2 rad, -1 elsewhere"""
     points: axis(Angles) = (8, 16, 32, 64, 128)
-    """numbers of equal angles on which norms are taken, rising; each divides the next, so that they are nested"""
+    """numbers, 8 or more, of equal angles on which norms are taken, rising; each divides the next: they are nested"""
     train: Angles = 64
-    """number of train points: equal angles, shifted so that none is a point of a norm"""
+    """number, 8 or more, of train points: equal angles, shifted so that none is a point of a norm"""
     steps: Count = 200
     """steps of full-batch gradient descent on (1/2) sum (f - y)^2"""
     eta: Positive = 0.5

@@ -70,16 +70,13 @@ def choose(task: Task) -> str:
 def refuse(engine: str, task: Task) -> tuple[str, str, object] | None:
     """(key, what it must be, what it was) for what the engine cannot do; None where it can."""
     net = task.network
-    if task.kind == "first_step":
+    if task.kind != "initialization":
         if task.sampling != "plain":
-            return "sampling", "plain where kind is 'first_step'", task.sampling
+            return "sampling", f"plain where kind is {task.kind!r}", task.sampling
         if task.precision != "float64":
-            return "precision", "float64 where kind is 'first_step'", task.precision
-    if task.kind in ("trajectory", "membership"):
-        if engine != "dense":
-            return "engine", f"dense (or auto) where kind is {task.kind!r}", engine
-        if task.sampling != "plain" or task.precision != "float64":
-            return "sampling", f"plain, in float64, where kind is {task.kind!r}", f"{task.sampling} in {task.precision}"
+            return "precision", f"float64 where kind is {task.kind!r}", task.precision
+    if task.kind in ("trajectory", "membership") and engine != "dense":
+        return "engine", f"dense (or auto) where kind is {task.kind!r}", engine
     if net.readout == "frozen" and not net.depth:
         return "network.readout", "trained where there is no hidden layer (nothing else is trained)", net.readout
     if task.sampling == "guided" and engine != "scalar":

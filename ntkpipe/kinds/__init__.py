@@ -39,7 +39,7 @@ class Kind:
     columns: table -> the columns of its short form;
     tables, figures: planned study -> names of the datasets of its analysis (each a table), and of its figures;
     settings: key of a study that holds what a cell's draws depend on, of this kind alone; own: further keys of its own;
-    axes: settings that a grid may vary;
+    axes: settings that a grid may vary; read: settings that the analysis alone reads: no draw depends on them;
     coords: settings -> coordinates of a cell; long_names: of its own coordinates;
     check: raises ValueError where the config of a study does not fit;
     points: config of a study, path of its key -> (number of points, their dimension, text that identifies them), where
@@ -61,6 +61,7 @@ class Kind:
     settings: str | None = None
     own: tuple[str, ...] = ()
     axes: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
     long_names: dict[str, str] = field(default_factory=dict)
     coords: Callable[[Any], dict[str, Any]] = field(default=lambda settings: {})
     check: Callable[[Any], None] = field(default=lambda config: None)

@@ -337,8 +337,8 @@ def test_missing_file(tmp_path, name):
         ("1,2\n3,4,5\n", "line 2 has 3 columns, the first has 2"),
         ("a,b\n1,2,3\n", "line 2 has 3 columns, the first has 2"),
         ("1;2\n3;4\n", "line 2 is no list of numbers"),
-        ("", "shape"),
-        ("a,b\n", "shape"),
+        ("", "it has no row of numbers"),
+        ("a,b\n", "it has no row of numbers"),
         ("1\n2\n", "shape"),
     ],
 )

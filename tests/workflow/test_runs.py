@@ -364,8 +364,13 @@ def test_damaged_dataset_is_named_and_mended(run: Run) -> None:
         ntkpipe.open(table)
     said = run.fail("results/point/figures/s2.svg", "--forcerun", "figures_point")
     assert "results/point/moments.zarr/s2/c/0 is altered" in said and "delete results/point/moments.zarr" in said
+    (other := run.folder / "results/point/fits.zarr.sha256").write_text("no manifest\n")
+    told = run.ntkpipe("verify", "results/point/moments.zarr", "results/point/fits.zarr", SUMS)
+    assert told.returncode == 2 and f"{SUMS}: whole" in told.stdout
+    assert "moments.zarr/s2/c/0 is altered" in told.stdout and "fits.zarr.sha256" in told.stdout
     shutil.rmtree(table)
-    run.make("results/point/moments.zarr")
+    other.unlink()
+    run.make()  # as the message says
     xr.testing.assert_equal(ntkpipe.open(table).load(), values)
 
 

@@ -15,8 +15,8 @@ from ntkpipe.topics import Topic
 METHODS = ""
 STUDY_METHODS = """
 Each network takes one gradient step of the loss (1/2) sum (f - y)^2; its kernel change is split into the derivative
-at fixed gates, whose exact mean stands beside, and the rest, which is compared with a first-order jump sum over gate
-flips.
+at fixed gates, whose exact mean stands beside where it is known, and the rest, which is compared with a first-order
+jump sum over gate flips.
 """
 
 PINNED_BY = {

@@ -61,6 +61,7 @@ KIND = Kind(
     quantum=8,
     settings="membership",
     axes=("train", "steps"),
+    read=("diag_reg", "bounded"),
     coords=coords,
     long_names={
         "eta": "step size in units of 2/lambda_max(K_0)",

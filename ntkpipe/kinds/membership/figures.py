@@ -70,6 +70,13 @@ def usual_width(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame.width == counts[counts == counts.max()].index.max()]
 
 
+def training(dataset: xr.Dataset, rows: pd.DataFrame) -> str:
+    """How the networks shown were trained, and the ridge of what is shown of them."""
+    ridge = float(dataset.diag_reg)
+    said = f"{rows.steps.iloc[0]} steps of gradient descent on {rows.train_points.iloc[0]} points"
+    return said + (rf"; with the ridge $\lambda$ = {ridge:g} tr$K_N/N$" if ridge else "")
+
+
 def biases(row: pd.Series) -> str:
     """The biases of a cell in words."""
     scale = rf"$\sigma_b$ = {row.sigma_b:g}"
@@ -98,6 +105,7 @@ def norm_growth(data: Data):
     handles = [Line2D([], [], color=COLOURS[k], marker="o", label=NAMES[k]) for k in COLOURS]
     handles.append(Line2D([], [], label="infinite width", **style.LIMIT))
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8)
+    figure.suptitle(training(dataset, rows), fontsize=9)
     return figure
 
 
@@ -168,6 +176,7 @@ def membership_sigma_b(data: Data):
                 Line2D([], [], color="0.3", marker="o", markerfacecolor="white", linestyle=":", label="$K_t$"),
                 Line2D([], [], color="0.3", linestyle="--", label="infinite width")]  # fmt: skip
     figure.legend(handles=handles, loc="outside lower center", ncols=6, fontsize=8)
+    figure.suptitle(f"width {frame.width.iloc[0]}, {training(dataset, frame)}", fontsize=9)
     return figure
 
 
@@ -204,6 +213,7 @@ def inclusion(data: Data):
         for k, (_, cell) in enumerate(rows.iterrows())
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8)
+    figure.suptitle(training(dataset, rows), fontsize=9)
     return figure
 
 

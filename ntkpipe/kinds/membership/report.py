@@ -145,7 +145,8 @@ def coverage(norms: xr.Dataset) -> str:
     """How many runs finished, and how well they learned."""
     error = norms["network_mse"]
     done = np.isfinite(error.values)
-    said = ", ".join(f"{t} {np.nanmedian(error.sel(target=t).values):.2g}" for t in norms.target.values)
+    middle = error.median(dim=("cell", "seed"), skipna=True).values if done.any() else ()
+    said = ", ".join(f"{t} {value:.2g}" for t, value in zip(norms.target.values, middle, strict=False)) or "none"
     return f"{done.sum()} of {done.size} trainings finished; median error of the networks at the finest points: {said}"
 
 

@@ -118,7 +118,9 @@ def _other_ridges(exponents: pd.DataFrame, ridges: tuple[float, ...]) -> list[st
     known = first != "singular"
     for reg in ridges[1:]:
         other = exponents[exponents.diag_reg == reg].set_index(keys).verdict.reindex(first.index)
-        text = f"at diag_reg {reg:g} the same verdict in {int((other == first)[known].sum())} of {int(known.sum())}"
+        text = (
+            f"at diag_reg {reg:g} the same verdict in {int((other == first)[known].sum())} of {int(known.sum())} rows"
+        )
         if not known.all():
             counts = other[~known].value_counts().items()
             text += (
@@ -134,7 +136,7 @@ def _inclusion_said(exponents: pd.DataFrame, values: pd.DataFrame, names: list[s
     rows = exponents[(exponents.of == "inclusion") & (exponents.target == target)]
     values = values[(values.of == "inclusion") & (values.target == target) & np.isfinite(values.estimate)]
     if values.empty:
-        return []
+        return ["Not known: at this ridge every K_N is singular, or no training finished."]
     n = int(values.points_max.max())
     finest = values[values.points_max == n]
     more, back = (
@@ -145,12 +147,17 @@ def _inclusion_said(exponents: pd.DataFrame, values: pd.DataFrame, names: list[s
     answer = (
         "No more than drawing it anew does" if not gained else "In some cells" if 2 * gained <= len(more) else "Yes"
     )
-    found = [
-        f"{answer}: c, the smallest with K_t <= c K_0 on {n} points after training on {NAMES[target]}, over that of a "
-        f"redrawn network's K_0 is {sides(more)}.",
-        f"c of H_0 in H_t (K_0 <= c K_t) over that of H_t in H_0, in the same network, is {sides(back)}: above 1, the "
-        "direction that shrinks most does so by more than the one that grows most.",
-    ]
+    found = []
+    if len(more):
+        found.append(
+            f"{answer}: c, the smallest with K_t <= c K_0 on {n} points after training on {NAMES[target]}, over that "
+            f"of a redrawn network's K_0 is {sides(more)}."
+        )
+    if len(back):
+        found.append(
+            f"c of H_0 in H_t (K_0 <= c K_t) over that of H_t in H_0, in the same network, is {sides(back)}: above 1, "
+            "the direction that shrinks most does so by more than the one that grows most."
+        )
     for space, words in SPACES.items():
         said = verdicts(own(rows, space, names), "none, K_N being singular,")
         found.append(f"c of {words} as N grows: {said}; on {n} points {extremes(own(finest, space, names), '.3g')}.")

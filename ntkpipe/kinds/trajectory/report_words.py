@@ -15,8 +15,8 @@ FEWEST = 3
 
 
 def step(eta: float, unit: str) -> str:
-    """A step size with its unit."""
-    return f"eta = {eta:g}" + (" x 2/(s lambda_max(K_0))" if unit == "critical" else "")
+    """A step size with its unit; eta_c = 2/(s lambda_max(K_0)), the critical one, stands in the glossary."""
+    return f"eta = {eta:g}" + (" eta_c" if unit == "critical" else "")
 
 
 def bracket(row: Any, digits: str = ".2f") -> str:

@@ -19,34 +19,37 @@ from ntkpipe.plan import Study
 
 POSITIVE = (
     "target_norm", "target_norm_free", "interpolant_norm", "learned_norm_initial", "learned_norm", "pencil_largest",
-    "pencil_smallest", "distance_network", "distance_moved", "decay_exponent", "effective_rank", "participation_ratio",
-    "effective_dimension", "condition", "interpolant_mse", "network_mse",
+    "pencil_back", "distance_network", "distance_initial", "distance_moved", "decay_exponent", "effective_rank",
+    "participation_ratio", "effective_dimension", "condition", "interpolant_mse", "kernel_mse", "network_mse",
 )  # fmt: skip
-"""Quantities whose mean over runs is geometric; ``log_det_ratio`` is a logarithm, its mean arithmetic."""
+"""Quantities whose mean over runs is geometric; that of :data:`ANY` (a logarithm, an angle from 0 on) is arithmetic."""
+ANY = ("log_det_ratio", "principal_angle")
 RELATIVE = ("target_norm", "interpolant_norm", "decay_exponent", "effective_rank", "effective_dimension")
 """Quantities whose ratio to their first value is given too, run by run (the seeds' own spread drops out)."""
-QUANTITIES = (*POSITIVE, "log_det_ratio")
+QUANTITIES = (*POSITIVE, *ANY)
 ENDS = {
     "target_norm_change": "|y|^2 in H_T over that in H_0",
     "inclusion": "smallest c with K_T <= c (K_0 + lambda)",
-    "inclusion_back": "largest c with c (K_0 + lambda) <= K_T",
+    "inclusion_back": "smallest c with K_0 <= c (K_T + lambda)",
     "decay_start": "decay exponent of the eigenvalues of K_0, over the k that K_T has too",
     "decay_end": "decay exponent of the eigenvalues of K_T, over the k that K_0 has too",
     "decay_misfit": "root mean square residual of log lambda_k of K_T from that power law",
     "rank_change": "effective rank of K_T over that of K_0",
     "network_error": "eval error of the network at the end",
-    "kernel_error_start": "eval error of the interpolant of K_0 over that of the network",
-    "kernel_error_end": "eval error of the interpolant of K_T over that of the network",
+    "kernel_error_start": "eval error of the interpolant of K_0 over that of the network, ridge by leave-one-out error",
+    "kernel_error_end": "eval error of the interpolant of K_T over that of the network, ridge by leave-one-out error",
     "loss_left": "training loss at the end over the first",
 }
 """Summary of a cell: geometric means over runs, at the middle ridge; with ``_low`` and ``_high``.
 
+The interpolants (from zero) take, run by run and kernel by kernel, the ridge of least leave-one-out error.
 None where fewer than half of the runs that finished have the number: the others are no sample of them.
 """
 COUNTS = {
     "n_runs": "runs that finished",
-    "target_singular": "share of runs whose labels lie outside the range of K_0 to rounding: their norm is the ridge's",
-    "decay_to": "last k of the fits of the decay, median over runs; the first is 2",
+    "target_singular": "share of these whose labels lie outside the range of K_0 or of K_T, to rounding: their norm is "
+    "the ridge's",
+    "decay_to": "last k of the fits of the decay, smallest over runs; the first is 2",
 }
 
 
@@ -65,17 +68,27 @@ def of_cell(study: Study, runs: Any) -> dict[str, np.ndarray]:
     found["network_mse"] = np.mean((run["f_eval"] - run["y_eval"]) ** 2, axis=-1)
     done, confidence = np.isfinite(run["loss"][:, -1]), study.config.tolerances.confidence
     ends = _ends(found, run["loss"], len(diag_reg) // 2) | _decays(eigen.values[:, [0, -1]], half)
-    last = ends.pop("decay_to")[done]
+    last = ends.pop("decay_to")[done & np.isfinite(ends["decay_end"])]
     for name in ENDS:
         estimate = summary(ends[name][done], confidence)
         found |= dict(zip((name, f"{name}_low", f"{name}_high"), map(np.array, estimate), strict=True))
-    outside = on_range(Eigen(*(part[:, 0] for part in eigen)), np.zeros((len(done), 0, len(run["y_train"]))),
-                       run["y_train"], np.zeros(0), np.zeros(1)).singular[:, 0]  # fmt: skip
+    outside = _outside(Eigen(*(part[:, [0, -1]] for part in eigen)), run["y_train"])[done]
     return found | {
         "n_runs": np.array(done.sum()),
-        "target_singular": np.mean(outside),
-        "decay_to": np.array(np.median(last) if len(last) else np.nan),
+        "target_singular": np.array(outside.mean() if len(outside) else np.nan),
+        "decay_to": np.array(last.min() if len(last) else np.nan),
     }
+
+
+def inside(target_singular: Any) -> Any:
+    """Cells whose norms are of the labels: in every run they lie in the range of K_0 and of K_T."""
+    return target_singular == 0
+
+
+def _outside(eigen: Eigen, y: np.ndarray) -> np.ndarray:
+    """Whether y lies outside the range of any of the kernels of a run, (seed, kernel)."""
+    nowhere = np.zeros((*eigen.values.shape[:2], 0, len(y)))
+    return on_range(eigen, nowhere, y, np.zeros(0), np.zeros(1)).singular[..., 0].any(axis=1)
 
 
 def _decays(values: np.ndarray, between: tuple[int, int]) -> dict[str, np.ndarray]:
@@ -95,11 +108,11 @@ def _ends(found: dict[str, np.ndarray], loss: np.ndarray, reg: int) -> dict[str,
         return {
             "target_norm_change": last["target_norm"][:, reg] / first["target_norm"][:, reg],
             "inclusion": last["pencil_largest"][:, reg],
-            "inclusion_back": last["pencil_smallest"][:, reg],
+            "inclusion_back": last["pencil_back"][:, reg],
             "rank_change": last["effective_rank"] / first["effective_rank"],
             "network_error": last["network_mse"],
-            "kernel_error_start": first["interpolant_mse"][:, 0, reg] / last["network_mse"],
-            "kernel_error_end": last["interpolant_mse"][:, 0, reg] / last["network_mse"],
+            "kernel_error_start": first["kernel_mse"] / last["network_mse"],
+            "kernel_error_end": last["kernel_mse"] / last["network_mse"],
             "loss_left": loss[:, -1] / loss[:, 0],
         }
 
@@ -161,7 +174,7 @@ def norms(study: Study, spaces: xr.Dataset) -> xr.Dataset:
     frame = pd.DataFrame(rows).rename(columns={"value": "estimate"})
     meaning = {
         "time": "flow time, median over runs",
-        "estimate": "mean over runs, geometric but for log_det_ratio",
+        "estimate": f"mean over runs, geometric but for {' and '.join(ANY)}",
         "low": "lower end of its interval",
         "high": "upper end of its interval",
         "n_runs": "runs that have the number",

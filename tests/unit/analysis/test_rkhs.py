@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.linalg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -61,8 +62,51 @@ def test_paths_are_direct_solves():
                 }
                 for name, value in distances.items():
                     assert found[name][at][s, r] == pytest.approx(value, rel=1e-8, abs=1e-12), name
+        for r, reg in enumerate(REG):
+            own = case.ntk_train[at] + reg * np.trace(case.ntk_train[at]) / 6 * np.eye(6)
+            back = scipy.linalg.eigh(case.ntk_train[seed, 0], own, eigvals_only=True)[-1]
+            assert found["pencil_back"][at][r] == pytest.approx(back, rel=1e-8)
         assert found["target_norm_free"][at] == found["target_norm"][at][0]
         assert found["condition"][at] == pytest.approx(np.linalg.cond(case.ntk_train[at]), rel=1e-8)
+
+
+def test_ridges_are_chosen_by_points_left_out():
+    """Each kernel takes the ridge whose regression from zero, fitted again without a point, misses it least."""
+    case = Case(seed=4)
+    reg = np.array([1e-3, 0.1, 10.0])
+    found, chosen = case.run(diag_reg=reg), set()
+    for at in np.ndindex(2, 3):
+        ntk, f = case.ntk_train[at], case.f_train[at[0], 0]
+        for s, start in enumerate((np.zeros(6), f)):
+            for r, each in enumerate(reg):
+                ridge, missed = each * np.trace(ntk) / 6, []
+                for i in range(6):
+                    rest = np.arange(6) != i
+                    alpha = np.linalg.solve(ntk[np.ix_(rest, rest)] + ridge * np.eye(5), (case.y - start)[rest])
+                    missed.append(case.y[i] - start[i] - ntk[i, rest] @ alpha)
+                assert found["interpolant_loo"][at][s, r] == pytest.approx(np.mean(np.square(missed)), rel=1e-8)
+        best = int(np.argmin(found["interpolant_loo"][at][0]))
+        chosen.add(best)
+        assert found["kernel_reg"][at] == reg[best]
+        assert found["kernel_mse"][at] == found["interpolant_mse"][at][0, best]
+    assert len(chosen) > 1
+
+
+def test_unknown_errors_choose_no_ridge():
+    loo = np.array([[np.nan, 3.0, 2.0], [np.nan, np.nan, np.nan], [1.0, 2.0, 3.0]])
+    found = rkhs.at_least(loo, np.array([10.0, 20.0, 30.0]))
+    np.testing.assert_array_equal(found, [30.0, np.nan, 10.0])
+
+
+def test_the_constant_back_is_known_where_the_largest_back_is_not():
+    """K_t of rank 3: no c > 0 has c K_0 <= K_t, yet with a ridge on K_t the smallest c with K_0 <= c (..) is known."""
+    case = Case()
+    phi = np.random.default_rng(1).normal(size=(2, 1, 6, 3))
+    case.ntk_train[:, 1:] = phi @ np.swapaxes(phi, -2, -1)
+    found = case.run(diag_reg=np.array([1e-6, 1e-4]))
+    assert np.isnan(found["pencil_smallest"][:, 1:]).all() and np.isfinite(found["pencil_back"]).all()
+    np.testing.assert_allclose(found["pencil_back"][:, 1:, 0] / found["pencil_back"][:, 1:, 1], 100, rtol=1e-2)
+    np.testing.assert_allclose(found["pencil_back"][:, 0], 1, rtol=2e-2)
 
 
 def test_every_path_is_described_and_has_the_dims_it_says():
@@ -85,7 +129,8 @@ def test_nothing_has_moved_at_the_first_snapshot():
     found = Case().run()
     assert (found["distance_moved"][:, 0] == 0).all() and (found["distance_moved"][:, 1:] > 0).all()
     assert (found["learned_norm"][:, 0] == 0).all() and (found["log_det_ratio"][:, 0] == 0).all()
-    np.testing.assert_allclose(found["pencil_largest"][:, 0, 0], 1, rtol=1e-10)
+    for name in ("pencil_largest", "pencil_back"):
+        np.testing.assert_allclose(found[name][:, 0, 0], 1, rtol=1e-10)
     np.testing.assert_array_equal(found["distance_network"][:, 0], found["distance_initial"][:, 0])
 
 

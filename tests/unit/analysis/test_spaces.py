@@ -25,7 +25,7 @@ def first(eigen: drift.Eigen) -> drift.Eigen:
 def test_pencil_and_determinants_against_scipy():
     ntk = kernels()
     eigen = eigenpairs(ntk)
-    found = spaces.pencil(ntk, first(eigen), REG)
+    found, back = spaces.pencil(ntk, first(eigen), REG), spaces.pencil(ntk[:, :1], eigen, REG)
     volume = spaces.log_det_ratio(eigen.values, eigen.values[:, :1], REG)
     for at in np.ndindex(2, 3):
         for r, reg in enumerate(REG):
@@ -33,6 +33,10 @@ def test_pencil_and_determinants_against_scipy():
             expected = scipy.linalg.eigh(ntk[at], ntk[at[0], 0] + shift, eigvals_only=True)
             assert found.smallest[at][r] == pytest.approx(expected[0], rel=1e-8)
             assert found.largest[at][r] == pytest.approx(expected[-1], rel=1e-8)
+            own = ntk[at] + reg * np.trace(ntk[at]) / 6 * np.eye(6)
+            expected = scipy.linalg.eigh(ntk[at[0], 0], own, eigvals_only=True)
+            assert back.largest[at][r] == pytest.approx(expected[-1], rel=1e-8)
+            assert back.smallest[at][r] == pytest.approx(expected[0], rel=1e-8)
             logs = [np.linalg.slogdet(ntk[at[0], s] + shift)[1] for s in (at[1], 0)]
             assert volume[at][r] == pytest.approx((logs[0] - logs[1]) / 6, rel=1e-8, abs=1e-14)
 

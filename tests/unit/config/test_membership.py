@@ -69,6 +69,14 @@ def test_cells_of_other_settings_draw_the_same_networks(make_plan):
     assert {cell.engine for study in cells for cell in study.cells} == {"dense"}
 
 
+def test_what_the_analysis_alone_reads_makes_no_new_draws(make_plan):
+    plain, other = (
+        make_plan(kind="membership", membership=settings).studies["s"].cells[0]
+        for settings in ({}, {"diag_reg": [0.1], "bounded": 0.3})
+    )
+    assert plain.text == other.text and plain.settings != other.settings
+
+
 def test_the_cost_grows_with_steps_targets_and_points(make_plan):
     def seconds(**settings) -> float:
         grid = {"width": 256, "depth": 2}

@@ -121,7 +121,7 @@ BAD = {
     "initialization in at": ({"train": {"at": [0, 2]}}, "train.at.0", "at least 1", "0"),
     "share of the loss": ({"regimes": {"loss": 1.0}}, "regimes.loss", "less than 1", "1.0"),
     "engine": ({"engine": "matrix_free"}, "engine", "dense (or auto) where kind is 'trajectory'", "'matrix_free'"),
-    "precision": ({"precision": "float32"}, "sampling", "in float64, where kind is 'trajectory'", "float32"),
+    "precision": ({"precision": "float32"}, "precision", "float64 where kind is 'trajectory'", "'float32'"),
     "step of another kind": ({"step": {"eta": 0.1}}, "", "without step unless kind is 'first_step'", "step"),
     "label of another kind": (
         {"grid": {"width": 4, "depth": 1, "label": 1.0}},

@@ -353,6 +353,17 @@ def test_cells_that_differ_in_one_setting_stand_side_by_side():
     assert report_words.setting(row, ["width", "steps"], {"steps": 9}) == "width 8, steps 5"
 
 
+@pytest.mark.parametrize(("seeds", "settings"), [(1, {}), (3, {"eta": 5.0}), (2, {"targets": "step"})])
+def test_a_report_of_singular_few_or_diverged_networks(made, tmp_path, seeds, settings):
+    """Bias-free depth 1: no K_N has an inverse at 32 points; one network has no interval; all diverge."""
+    settings = {"points": [8, 16, 32], "train": 16, "steps": 20} | settings
+    planned = made(tmp_path, kind="membership", grid={"width": 8, "depth": 1}, seeds=seeds, membership=settings)
+    section = report.section(planned)
+    said = " ".join([*sentences(section["topics"]), section["coverage"]])
+    assert "Not known: at this ridge every K_N is singular, or no training finished" in said and "nan" not in said
+    assert f"{0 if 'eta' in settings else 3 * seeds if 'targets' not in settings else seeds} of" in section["coverage"]
+
+
 def test_without_scales_of_biases_a_figure_says_so(norms):
     with pytest.raises(style.NothingToDraw, match="sigma_b"):
         FIGURES["membership_sigma_b"]({"membership": norms.isel(cell=[0, 1])})
