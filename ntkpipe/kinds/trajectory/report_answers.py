@@ -29,7 +29,7 @@ FIGURES = {
     SCALING: ("paths", "kernel"),
     REGIMES: ("regimes_answer", "thresholds"),
     ORDERS: ("predicted",),
-    FREEZING: ("freeze", "regression", "stop"),
+    FREEZING: ("freeze", "regression", "stop", "frequencies"),
     HIERARCHY: ("hierarchy",),
     METHODS: ("methods",),
 }
@@ -133,6 +133,9 @@ def thresholds_said(cells: pd.DataFrame, fits: pd.DataFrame, config: RegimesConf
         limits = beta.min(), beta.max()
         said = []
         for tolerance, of_tolerance in part[part.width.isna()].groupby("tolerance"):
+            if (of_tolerance.estimate == np.inf).all():
+                said.append(f"drift {tolerance:g} is reached at no beta drawn")
+                continue
             text = _along_training(of_tolerance, limits)
             each = part[(part.tolerance == tolerance) & part.width.notna() & (part["at"] == "end")]
             if len(each):
@@ -141,8 +144,8 @@ def thresholds_said(cells: pd.DataFrame, fits: pd.DataFrame, config: RegimesConf
                 text += f"; as width counts beyond beta, by width: {', '.join(widths)}"
             said.append(f"drift {tolerance:g} beyond beta* = {text}")
         found.append(
-            f"At {step(eta, unit)} runs leave the lazy regime (betas drawn: {limits[0]:.3g} to {limits[1]:.3g}), "
-            f"{'; '.join(said)}. Intervals hold the scatter of cells around the line in log beta."
+            f"At {step(eta, unit)} (betas drawn: {limits[0]:.3g} to {limits[1]:.3g}) {'; '.join(said)}; intervals hold "
+            "the scatter of cells around the line in log beta."
         )
     return found
 
