@@ -157,13 +157,13 @@ def _orders(axis, data: Data, curve: pd.DataFrame) -> None:
             y = errors[:, order]
             good = (forcing > 0) & (y > 0) & (y < CEILING)
             axis.plot(forcing[good], y[good], color=colour, linewidth=0.6, alpha=0.4)
-    beyond = 0
+    beyond = hidden = 0
     for rows, face in ((curve, True), (others, False)):
         for order, colour in ORDERS.items():
             x, y = rows.forcing_end.to_numpy(), rows[f"order_{order}_end"].to_numpy()
-            off = (y > CEILING) | np.isinf(y)
-            beyond += int(off.sum())
-            y, off, x = (part[~(x > CEILING)] for part in (y, off, x))  # the frozen kernel's own descent diverges
+            off, gone = (y > CEILING) | np.isinf(y), x > CEILING  # gone: the frozen kernel's own descent diverges
+            y, off, x = (part[~gone] for part in (y, off, x))
+            beyond, hidden = beyond + int(off.sum()), hidden + int(gone.sum())
             look = {"color": colour, "markerfacecolor": colour if face else "white", "linestyle": "", "markersize": 3.5}
             axis.plot(x[~off], y[~off], "o", **look)
             if off.any():
@@ -182,6 +182,8 @@ def _orders(axis, data: Data, curve: pd.DataFrame) -> None:
         handles.append(Line2D([], [], marker="o", **look, markerfacecolor="white", label="end, other step sizes"))
     if beyond:
         handles.append(Line2D([], [], marker="^", **look, label=f"beyond {CEILING:g} ({beyond} points)"))
+    if hidden:
+        handles.append(Line2D([], [], linestyle="", label=f"({hidden} points beyond {CEILING:g} on both axes)"))
     axis.legend(handles=handles, ncols=2, **BELOW)
 
 
@@ -195,6 +197,7 @@ def _failing(axis, fits: pd.DataFrame, head: pd.Series) -> list[Line2D]:
         axis.axvline(row.estimate, color=ORDERS[order], linewidth=0.9, linestyle="--")
         if np.isfinite(row.high):
             axis.axvspan(max(row.low, 1e-12), row.high, color=ORDERS[order], alpha=0.12, linewidth=0)
-        text = f"order {order} fails beyond {row.estimate:.2g} [{row.low:.2g}, {row.high:.2g}]"
+        high = f"{row.high:.2g}" if np.isfinite(row.high) else r"$\infty$"
+        text = f"order {order} fails beyond {row.estimate:.2g} [{row.low:.2g}, {high}]"
         handles.append(Line2D([], [], color=ORDERS[order], linestyle="--", label=text))
     return handles
