@@ -30,11 +30,11 @@ REGRESSIONS = (
 """start, snapshot, words, colour, marker, filled"""
 
 TIMES = {
-    "freeze_time": ("kernel freezes", "#0072B2", "o"),
-    "rotation_time": ("leading eigenspace stops rotating", "#009E73", "D"),
-    "plateau_time": ("loss at its plateau", "#D55E00", "s"),
+    "freeze_time": ("kernel freezes", "#0072B2", "o", "kernel_moved"),
+    "rotation_time": ("leading eigenspace stops rotating", "#009E73", "D", "rotation_moved"),
+    "plateau_time": ("loss at its plateau", "#D55E00", "s", None),
 }
-"""variable: words, colour, marker"""
+"""variable: words, colour, marker, whether a run ever had it to stop (None: all did)"""
 FATES = {
     "never moved": "#CCCCCC",
     "frozen before the plateau": "#56B4E9",
@@ -60,15 +60,15 @@ def _times(axis, data: Data, curve: pd.DataFrame) -> None:
         found: dict[str, list] = {name: [] for name in (*TIMES, "end")}
         for _, row in part.iterrows():
             scale = finished(dataset, row, "eigenvalues")[:, 0, 0]
-            moved = finished(dataset, row, "kernel_moved").astype(bool)
             found["end"].append(finished(dataset, row, "time")[:, -1] * scale)
-            for name in TIMES:
+            for name, (*_, moved) in TIMES.items():
                 values = finished(dataset, row, name) * scale
-                found[name].append(values if name == "plateau_time" else np.where(moved, values, np.nan))
+                some = finished(dataset, row, moved).astype(bool) if moved else np.ones(len(values), bool)
+                found[name].append(np.where(some, values, np.nan))
         pooled[beta] = {name: np.concatenate(values) for name, values in found.items()}
         ends[beta] = np.median(pooled[beta]["end"])
     beyond = 2.2 * max(ends.values())
-    for (name, (_, colour, marker)), shift in zip(TIMES.items(), (0.93, 1.0, 1.07), strict=True):
+    for (name, (_, colour, marker, _)), shift in zip(TIMES.items(), (0.93, 1.0, 1.07), strict=True):
         for beta, values in pooled.items():
             known = values[name][~np.isnan(values[name])]
             if not len(known):
@@ -91,7 +91,7 @@ def _times(axis, data: Data, curve: pd.DataFrame) -> None:
     axis.set_ylim(None, 1.6 * beyond)
     handles = [
         Line2D([], [], color=colour, marker=marker, label=f"{words}: {counts[name]} runs")
-        for name, (words, colour, marker) in TIMES.items()
+        for name, (words, colour, marker, _) in TIMES.items()
     ]
     handles += [
         Line2D([], [], color="0.4", linestyle="--", label="end of the run"),
