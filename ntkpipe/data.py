@@ -6,19 +6,16 @@ so that more train points keep the first ones, and the evaluation points of sphe
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import math
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
-from zipfile import BadZipFile
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from ntkpipe import inputs
+from ntkpipe import inputs, tabular
 from ntkpipe.config.data import DEFAULT_FREQUENCIES, DataConfig
 from ntkpipe.errors import ConfigError
 
@@ -27,10 +24,6 @@ DEFAULT_TEACHER_WIDTHS = (32,)
 
 _TAG = 0x6461  # keeps these streams apart from the cells' and from those of ``inputs``
 _STREAMS = ("train", "eval", "noise", "teacher", "split")
-_UNREADABLE = (
-    ValueError, TypeError, OSError, LookupError, EOFError, RuntimeError, BadZipFile, zlib.error, csv.Error,
-)  # fmt: skip
-"""what damaged or foreign files make numpy, zarr and csv raise"""
 
 
 class Modes(NamedTuple):
@@ -204,9 +197,8 @@ def _from_file(config: DataConfig, path: str) -> tuple[Float[np.ndarray, "rows n
     if not file.exists():
         raise ConfigError(where, "an existing data file", config.path)
     try:
-        x, y, names = _load(file)
-        x, y = _floats(x), None if y is None else _floats(y)
-    except _UNREADABLE as error:
+        x, y, names = tabular.load(file)
+    except tabular.UNREADABLE as error:
         text = " ".join(str(error).split())
         raise ConfigError(where, f"a csv, npy, npz or zarr file of finite numbers ({text})", config.path) from None
     if y is not None:
@@ -227,12 +219,6 @@ def _from_file(config: DataConfig, path: str) -> tuple[Float[np.ndarray, "rows n
     return np.delete(x, target, axis=1), x[:, target]
 
 
-def _floats(array: np.ndarray) -> Float[np.ndarray, "..."]:
-    if np.iscomplexobj(array):
-        raise ValueError("complex numbers")
-    return np.asarray(array, dtype=float)
-
-
 def _column(column: int | str | None, names: list[str] | None, width: int, where: str) -> int:
     """Number of the target column."""
     if column is None:
@@ -246,60 +232,3 @@ def _column(column: int | str | None, names: list[str] | None, width: int, where
     if names.count(column) != 1:
         raise ConfigError(where, f"the name of one of the columns {', '.join(names)}", column)
     return names.index(column)
-
-
-def _load(file: Path) -> tuple[np.ndarray, np.ndarray | None, list[str] | None]:
-    """A table, or x and y; and the names of the columns, where there are any."""
-    if file.suffix == ".npy":
-        return np.load(file, allow_pickle=False), None, None
-    if file.suffix == ".npz":
-        with np.load(file, allow_pickle=False) as archive:
-            return *_pair(archive, archive.files), None
-    if file.suffix in (".zarr", ".zip") or file.is_dir():
-        import zarr  # slow to import, and most studies have no such file
-
-        node = zarr.open(str(file), mode="r")
-        parts = {"": node} if isinstance(node, zarr.Array) else dict(node.arrays())
-        if any({"scale_factor", "add_offset"} & set(array.attrs) for array in parts.values()):
-            raise ValueError("packed numbers, with a scale_factor or add_offset")
-        return *_pair(parts, sorted(parts)), None
-    return _read_csv(file)
-
-
-def _pair(arrays: Any, names: list[str]) -> tuple[np.ndarray, np.ndarray | None]:
-    """x and y, by name; or the table of a file that is one array without a name."""
-    if names == [""]:
-        return arrays[""][...], None
-    if not {"x", "y"} <= set(names):
-        raise ValueError(f"it must have arrays x and y; it has {', '.join(names) or 'none'}")
-    return arrays["x"][...], arrays["y"][...]
-
-
-def _read_csv(file: Path) -> tuple[np.ndarray, None, list[str] | None]:
-    names, rows = None, []
-    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        cells = [cell.strip() for cell in next(csv.reader([line], skipinitialspace=True))]
-        if names is None and not rows and not any(map(_is_number, cells)):
-            names = cells
-            continue
-        if not all(map(_is_number, cells)):
-            raise ValueError(f"line {number} is no list of numbers" + ("" if rows or names else ", nor of names alone"))
-        if len(cells) != len(names or (rows[:1] and rows[0]) or cells):
-            raise ValueError(f"line {number} has {len(cells)} columns, the first has {len(names or rows[0])}")
-        rows.append([float(cell) for cell in cells])
-        if not all(map(math.isfinite, rows[-1])):
-            column = 1 + [math.isfinite(value) for value in rows[-1]].index(False)
-            raise ValueError(f"line {number} has {cells[column - 1]} in column {column}")
-    if not rows:
-        raise ValueError("it has no row of numbers")
-    return np.array(rows, dtype=float), None, names
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

@@ -47,6 +47,7 @@ def common(study: Study) -> dict[str, Any]:
         "study": study,
         "figures": [_figure(study, name) for name in kinds.of(study).figures(study)],
         "methods": "",
+        "question": "",
         "answer": "",
         "topics": [],
         "more_fits": [],

@@ -38,7 +38,6 @@ def section(study: Study) -> dict[str, Any]:
     drawn = cells[cells.n_samples > 0]
     return {
         "methods": STUDY_METHODS,
-        "question": "",
         "topics": [Topic(QUESTION, answers(scaling, fits), ("step_answer",))],
         "fits_title": "Scaling of derivative, whole step and flips with beta and width",
         "fits": [_fit_row(row) for row in fits.itertuples()],

@@ -90,7 +90,7 @@ def norms(study: Study, cell: Cell, data: xr.Dataset) -> dict[str, np.ndarray]:
     by_target = []
     for t, row in enumerate(y):
         ends = [growth.norms(at_start, start, nested, row, reg)]
-        for after in (t, (t + 1) % len(y))[: min(2, len(y))]:  # trained on it, and on the next target
+        for after in (t, (t + 1) % len(y))[: len(y)]:  # trained on it, and on the next target
             eigens = [Eigen(*(part[:, after] for part in eigen)) for eigen in at_end]
             ends.append(growth.norms(eigens, trained[:, after], nested, row, reg))
         by_target.append(OnRange(*(np.stack(parts, axis=1) for parts in zip(*ends, strict=True))))
@@ -164,7 +164,7 @@ def dataset(study: Study, found: list[dict[str, np.ndarray]]) -> xr.Dataset:
         for name, (dims, text) in FOUND.items()
     }
     coords = cell_coords(list(study.cells)) | {
-        "kernel": ("kernel", np.array(KERNELS[: 1 + min(2, len(settings.targets))], dtype=object)),
+        "kernel": ("kernel", np.array(KERNELS[: 1 + len(settings.targets)], dtype=object)),
         "target": ("target", np.array(settings.targets, dtype=object)),
         "points": ("points", np.array(settings.points)),
         "space": ("space", np.array(SPACES, dtype=object)),

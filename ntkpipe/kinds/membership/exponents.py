@@ -19,7 +19,7 @@ from ntkpipe.plan import Study
 
 METHODS = {
     "gamma": "exponent of value ~ N^gamma over points_min <= N <= points_max, least squares of logs, mean over "
-    "networks that have a value on at least three N; trained / start: of the quotient in the same network",
+    "networks that have a value on at least three N; a / b: of the quotient in the same network",
     "value": "geometric mean over networks on points_max points (network: mean squared error on the finest points, "
     "trained on points_max)",
 }
@@ -42,7 +42,7 @@ MEANINGS = {
     "n_all": "networks",
 }
 ENDS = ("estimate", "low", "high")
-UNKNOWN = dict.fromkeys((*MEANINGS, "n_runs", "n_singular", "n_all"), np.nan) | {"verdict": ""}
+UNKNOWN = dict.fromkeys(MEANINGS, np.nan) | {"verdict": ""}
 
 
 class Path(NamedTuple):
@@ -128,10 +128,9 @@ def apart(redrawn: Float[np.ndarray, "seed seed size"]) -> Float[np.ndarray, "se
 def _rows(path: Path, sizes: np.ndarray, bounded: float, confidence: float) -> Iterator[dict[str, Any]]:
     """Exponents over all N and over the last ``FEWEST``, and the value on each N."""
     counts = {"n_all": len(path.values)}
-    one = path.kernel == "limit"
+    one, local = path.kernel == "limit", growth.local_exponents(sizes, path.values)
     for smallest in sorted({int(sizes[0]), int(sizes[-FEWEST])}) if path.of != "error" else ():
         law = growth.exponent(sizes, path.values, smallest)
-        local = growth.local_exponents(sizes, path.values)
         row = {"quantity": "gamma", "points_min": smallest, "points_max": int(sizes[-1])} | counts
         row |= {"n_runs": int(np.isfinite(law.exponent).sum()), "n_singular": int(path.gone[:, -1].sum())}
         row["scatter"] = _median(law.scatter)

@@ -11,7 +11,7 @@ import xarray as xr
 
 from ntkpipe import store, tables
 from ntkpipe.kinds.membership import report_answers
-from ntkpipe.kinds.membership.report_words import OWN, estimate, varying
+from ntkpipe.kinds.membership.report_words import OWN, estimate, own, varying
 from ntkpipe.networks import SETTINGS
 from ntkpipe.plan import Study
 from ntkpipe.tables import interval, interval_of
@@ -154,20 +154,16 @@ def verification(study: Study, norms: xr.Dataset) -> list[dict[str, Any]]:
     """The limit kernel's norm on the finest points by an eigendecomposition and by a Fourier sum of its first row."""
     if study.config.settings.diag_reg[0]:
         return []
-    rows, seen = [], set()
-    for i, cell in enumerate(study.cells):
-        biases = "no biases" if cell.network.bias_init == "none" else f"sigma_b {cell.network.sigma_b:g}"
+    cells, rows = tables.load(study, "membership"), []
+    names = varying(cells)
+    for row in own(cells.assign(kernel="limit", place=np.arange(len(cells))), "limit", names).itertuples():
         for target in norms.target.values:
-            part = norms.isel(cell=i, points=-1).sel(target=target)
+            part = norms.isel(cell=row.place, points=-1).sel(target=target)
             solved, exact = float(part["norm_limit"]), float(part["norm_fourier"])
             same = abs(solved - exact) <= AGREES * exact if np.isfinite(exact) else np.isnan(solved)
-            name = f"depth {cell.network.depth}, {biases}, {target}"
-            if name in seen:  # it knows no width and no training
-                continue
-            seen.add(name)
             rows.append(
                 {
-                    "cell": name,
+                    "cell": f"{row.cell}, {target}",
                     "sampler": "limit kernel",
                     "estimate": "singular" if np.isnan(solved) else f"{solved:.8g}",
                     "exact": "singular" if np.isnan(exact) else f"{exact:.8g}",

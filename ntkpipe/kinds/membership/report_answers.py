@@ -12,6 +12,7 @@ import xarray as xr
 from ntkpipe import tables
 from ntkpipe.kinds.membership.report_words import (
     OWN,
+    above_and_below,
     along,
     estimate,
     extremes,
@@ -143,7 +144,7 @@ def _inclusion_said(exponents: pd.DataFrame, values: pd.DataFrame, names: list[s
         finest[finest.kernel == kernel]
         for kernel in ("trained in start / redrawn in start", "start in trained / trained in start")
     )
-    gained = int((more.low > 1).sum())
+    gained, _ = above_and_below(more)
     answer = (
         "No more than drawing it anew does" if not gained else "In some cells" if 2 * gained <= len(more) else "Yes"
     )
@@ -215,7 +216,7 @@ def _bias_answer(rows: pd.DataFrame) -> str:
     for kernel, words in (("trained / start", "itself"), ("other / start", "another")):
         known = rows[(rows.kernel == kernel) & np.isfinite(rows.low)]
         if len(known):
-            better, worse = int((known.high < 1).sum()), int((known.low > 1).sum())
+            worse, better = above_and_below(known)
             said.append(
                 f"trained on {words}, K_t errs less than K_0 in {better} and more in {worse} of {len(known)} cells and "
                 "functions"

@@ -94,7 +94,12 @@ def rest_of(rows: pd.DataFrame, axis: str, names: list[str]) -> str:
     return setting(next(rows.itertuples()), [name for name in names if name != axis])
 
 
+def above_and_below(rows: pd.DataFrame) -> tuple[int, int]:
+    """How many quotients lie above and below 1 with their whole interval."""
+    return int((rows.low > 1).sum()), int((rows.high < 1).sum())
+
+
 def sides(rows: pd.DataFrame) -> str:
-    """How many quotients lie above and below 1 with their whole interval, and the extremes."""
-    above, below = int((rows.low > 1).sum()), int((rows.high < 1).sum())
+    """These numbers in words, and the extremes."""
+    above, below = above_and_below(rows)
     return f"above 1 in {above} of {len(rows)} cells and below in {below}, {extremes(rows, '.3g')}"

@@ -64,7 +64,6 @@ def section(study: Study) -> dict[str, Any]:
     ]
     return {
         "methods": STUDY_METHODS,
-        "question": "",
         "topics": [*topics(cells, fits, paths, config), Topic(SPACES, of_spaces, ("rkhs", "spaces"))],
         "fits_title": "",
         "fits": [],

@@ -341,6 +341,8 @@ def test_what_training_does_not_touch_is_counted_once():
     assert len(report_words.own(rows, "trained", names)) == 4
     assert list(report_words.own(rows, "start", names).cell) == ["width 4", "width 8"]
     assert list(report_words.own(rows, "limit", names).cell) == ["the one cell"]
+    both = pd.concat([rows.assign(activation=name) for name in ("relu", "tanh")])
+    assert list(report_words.own(both, "limit", [*names, "activation"]).cell) == ["activation relu", "activation tanh"]
 
 
 def test_cells_that_differ_in_one_setting_stand_side_by_side():
