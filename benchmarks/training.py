@@ -22,10 +22,10 @@ from ntkpipe import data
 from ntkpipe.config.data import DataConfig
 from ntkpipe.config.train import TrainConfig
 from ntkpipe.engines import catalogue, dense
-from ntkpipe.kinds.trajectory import draw
 from ntkpipe.networks import Network
 from ntkpipe.streams import Stream
 from ntkpipe.training import descent
+from ntkpipe.training import trajectories as draw
 
 jax.config.update("jax_enable_x64", True)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from ntkpipe import inputs, kinds
+from ntkpipe import costs, inputs, kinds
 from ntkpipe.config import GridConfig, StudyConfig
 from ntkpipe.engines import catalogue
 from ntkpipe.errors import ConfigError
@@ -100,8 +100,8 @@ class Cell:
         if self.engine == "exact":
             return 0.0
         task = self.task
-        draws = self.seeds * catalogue.seconds_per_draw(self.engine, task)
-        return catalogue.seconds_to_start(self.engine, task) + draws
+        draws = self.seeds * costs.seconds_per_draw(self.engine, task)
+        return costs.seconds_to_start(self.engine, task) + draws
 
 
 def _canonical(parts: dict[str, Any]) -> str:

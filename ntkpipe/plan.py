@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ntkpipe import inputs, kinds
+from ntkpipe import costs, inputs, kinds
 from ntkpipe.cells import Cell, expand
 from ntkpipe.config import Config, StudyConfig
 from ntkpipe.drawing import block_size
-from ntkpipe.engines import catalogue
 from ntkpipe.errors import ConfigError
 from ntkpipe.streams import Stream
 
@@ -61,7 +60,7 @@ class Job:
     @property
     def memory_mb(self) -> int:
         """Peak memory to ask of a scheduler."""
-        need = max(catalogue.bytes_needed(s.cell.engine, s.cell.task) + _shard_bytes(s) * 4 for s in self.shards)
+        need = max(costs.bytes_needed(s.cell.engine, s.cell.task) + _shard_bytes(s) * 4 for s in self.shards)
         return 600 + ceil(need / 2**20)
 
     @property
@@ -160,7 +159,7 @@ def _check_memory(cell: Cell, config: Config, path: str) -> None:
     limit = (
         psutil.virtual_memory().total if config.execution.memory_gib is None else config.execution.memory_gib * 2**30
     )
-    need = catalogue.bytes_needed(cell.engine, cell.task)
+    need = costs.bytes_needed(cell.engine, cell.task)
     if need > limit:
         raise ConfigError(
             f"{path}.grid",
@@ -204,7 +203,7 @@ def _shards(cell: Cell, study: StudyConfig, folder: str) -> list[Shard]:
     if cell.engine == "exact":
         return []
     quantum = kinds.of(study).quantum
-    per_quantum = quantum * catalogue.seconds_per_draw(cell.engine, cell.task)
+    per_quantum = quantum * costs.seconds_per_draw(cell.engine, cell.task)
     by_time = SHARD_SECONDS / per_quantum
     by_size = SHARD_BYTES / (quantum * bytes_per_draw(study, cell.n_inputs))
     step = quantum * max(1, int(min(by_time, by_size)))

@@ -10,11 +10,9 @@ from ntkpipe.config.errors import refuse_twice, wrong
 from ntkpipe.config.models import ETA_UNITS, METHODS, Count, Model, Positive, axis
 
 
-class TrainConfig(Model):
-    """Training of every network of a study on its train points."""
+class ScheduleConfig(Model):
+    """Full-batch gradient descent, and when it is looked at."""
 
-    method: Literal[METHODS] = "gd"
-    """gd: full-batch gradient descent; sgd: minibatches of `batch` points; flow: gradient flow over the same time"""
     loss: Literal["half_sum", "mean"] = "half_sum"
     """half_sum: (1/2) sum (f - y)^2; mean: that over N; flow time is t = eta * steps (over N for mean)"""
     eta: Positive = 0.25
@@ -24,8 +22,6 @@ class TrainConfig(Model):
     absolute: as it stands"""
     steps: Count = 1000
     """number of steps (for flow: its time in units of eta)"""
-    batch: Count | None = None
-    """points of a minibatch; exactly where a cell's method is sgd"""
     snapshots: Annotated[int, Field(strict=True, ge=2)] = 16
     """number of snapshots, initialization and end included; fewer where the default exceeds the steps"""
     spacing: Literal["log", "linear"] = "log"
@@ -34,17 +30,9 @@ class TrainConfig(Model):
     """steps of the snapshots, rising, instead of `snapshots` and `spacing`; initialization is added"""
     divergence: Annotated[float, Field(strict=True, gt=1, allow_inf_nan=False)] = 1e4
     """a run whose loss exceeds this many times its first loss has diverged: recorded as unstable, with its time"""
-    rtol: Positive = 1e-7
-    """relative tolerance of the flow's integrator"""
-    atol: Positive = 1e-9
-    """absolute tolerance of the flow's integrator"""
-    tensors: bool = Field(default=False, strict=True)
-    """predict K_t from initialization by the third- and fourth-order tensors too (smooth activations)"""
-    per_layer: bool = Field(default=False, strict=True)
-    """keep what each layer contributes to K_t on the train points too (depth + 1 times the storage of K_t)"""
 
     @model_validator(mode="after")
-    def _fits(self) -> TrainConfig:
+    def _snapshots_fit(self) -> ScheduleConfig:
         # the defaults are no choice of the user's: the config that a study writes down has them too
         chosen = [key for key in ("snapshots", "spacing") if getattr(self, key) != type(self).model_fields[key].default]
         if self.at is not None:
@@ -56,11 +44,6 @@ class TrainConfig(Model):
             raise wrong(("snapshots",), f"at most steps + 1 = {self.steps + 1}; it was {self.snapshots}")
         return self
 
-    def varied(self, values: dict[str, Any]) -> TrainConfig:
-        """Those of a cell; without a batch where it takes none, so that a batch changes cells of sgd alone."""
-        cell = super().varied(values)
-        return cell if cell.method == "sgd" else cell.model_copy(update={"batch": None})
-
     @property
     def snapshot_steps(self) -> tuple[int, ...]:
         """Steps at which snapshots are taken, 0 first; log spacing in whole steps, so early ones may fall together."""
@@ -71,6 +54,28 @@ class TrainConfig(Model):
             return tuple(sorted({round(self.steps * i / inner) for i in range(inner + 1)}))
         log = {round(self.steps ** (i / (inner - 1))) for i in range(inner - 1)} | {self.steps}
         return (0, *sorted(log))
+
+
+class TrainConfig(ScheduleConfig):
+    """Training of every network of a study on its train points."""
+
+    method: Literal[METHODS] = "gd"
+    """gd: full-batch gradient descent; sgd: minibatches of `batch` points; flow: gradient flow over the same time"""
+    batch: Count | None = None
+    """points of a minibatch; exactly where a cell's method is sgd"""
+    rtol: Positive = 1e-7
+    """relative tolerance of the flow's integrator"""
+    atol: Positive = 1e-9
+    """absolute tolerance of the flow's integrator"""
+    tensors: bool = Field(default=False, strict=True)
+    """predict K_t from initialization by the third- and fourth-order tensors too (smooth activations)"""
+    per_layer: bool = Field(default=False, strict=True)
+    """keep what each layer contributes to K_t on the train points too (depth + 1 times the storage of K_t)"""
+
+    def varied(self, values: dict[str, Any]) -> TrainConfig:
+        """Those of a cell; without a batch where it takes none, so that a batch changes cells of sgd alone."""
+        cell = super().varied(values)
+        return cell if cell.method == "sgd" else cell.model_copy(update={"batch": None})
 
 
 class RegimesConfig(Model):

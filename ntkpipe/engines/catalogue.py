@@ -1,4 +1,4 @@
-"""What each engine can do and what it costs; loading one is left to :func:`load`.
+"""What each engine can do; loading one is left to :func:`load`, what it costs to :mod:`ntkpipe.costs`.
 
 =============  ==================================================  =======================
 engine         law                                                 cost of a draw
@@ -17,14 +17,13 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
-from ntkpipe.activations import KINKED
 from ntkpipe.networks import Network
 
-MiB = 2**20
+BY_ENGINE = ("initialization", "first_step")
+"""Kinds that draw by an engine; the others train explicit weights themselves: dense."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +54,17 @@ def load(engine: str, sampling: str, kind: str = "initialization") -> ModuleType
 
 def code(engine: str, sampling: str, kind: str) -> tuple[str, ...]:
     """The modules whose code the numbers of a shard depend on."""
-    if kind == "trajectory":
-        return ("ntkpipe.kinds.trajectory.draw",)
+    if kind not in BY_ENGINE:
+        return (f"ntkpipe.kinds.{kind}.draw",)
     return f"ntkpipe.engines.{sampler_name(engine, sampling, kind)}", f"ntkpipe.kinds.{kind}.draw"
 
 
 def choose(task: Task) -> str:
     """``engine: auto``: the cheapest engine that draws the law that is asked for."""
-    if task.kind != "initialization":
-        return "matrix_free" if task.kind == "first_step" else "dense"
+    if task.kind not in BY_ENGINE:
+        return "dense"
+    if task.kind == "first_step":
+        return "matrix_free"
     return "scalar" if refuse("scalar", task) is None else "matrix_free"
 
 
@@ -75,7 +76,7 @@ def refuse(engine: str, task: Task) -> tuple[str, str, object] | None:
             return "sampling", f"plain where kind is {task.kind!r}", task.sampling
         if task.precision != "float64":
             return "precision", f"float64 where kind is {task.kind!r}", task.precision
-    if task.kind in ("trajectory", "membership") and engine != "dense":
+    if task.kind not in BY_ENGINE and engine != "dense":
         return "engine", f"dense (or auto) where kind is {task.kind!r}", engine
     if net.readout == "frozen" and not net.depth:
         return "network.readout", "trained where there is no hidden layer (nothing else is trained)", net.readout
@@ -97,76 +98,3 @@ def refuse(engine: str, task: Task) -> tuple[str, str, object] | None:
         if net.widths and min(net.widths) < 4:
             return "grid.width", "at least 4 where sampling is guided", min(net.widths)
     return None
-
-
-def seconds_per_draw(engine: str, task: Task) -> float:
-    """Cost model, measured on one 2 GHz-class core; it plans jobs and decides no result."""
-    net, k = task.network, task.n_inputs
-    if task.kind == "trajectory":
-        train = task.settings
-        steps = _full_batches(train, k, kinks=net.activation in KINKED)
-        flops = 6 * k * net.n_parameters * steps
-        seen = k + task.n_eval
-        snapshots = len(train.snapshot_steps) * (10 * seen * net.n_parameters + 4 * seen * k * sum(net.fan_in))
-        snapshots *= 6 if train.tensors else 1
-        return 1e-2 + (flops + snapshots) / 1.6e10 + steps * (net.depth + 1) * 3e-7
-    if task.kind == "membership":
-        config, points = task.settings, k + task.settings.train
-        flops = 6 * config.train * net.n_parameters * config.steps * len(config.targets)
-        kernels = (1 + len(config.targets)) * (4 * points * net.n_parameters + 4 * points * points * sum(net.fan_in))
-        return 1e-2 + (flops + kernels) / 1.6e10 + config.steps * len(config.targets) * (net.depth + 1) * 3e-7
-    if task.kind == "first_step":
-        if engine == "dense":
-            return 2e-4 + net.n_parameters * 12e-8
-        if engine == "scalar":
-            return 1.5e-6 + 4e-7 * net.depth
-        return 4e-5 + sum(1.2e-5 + n * (8e-7 * k + 2e-7 * k * k) for n in net.widths)
-    match sampler_name(engine, task.sampling):
-        case "scalar":
-            return 1.5e-6 + 1.0e-7 * net.depth
-        case "guided":
-            return 2e-6 + 3.8e-7 * net.depth
-        case "matrix_free":
-            return 5e-5 + sum(4e-6 + n * (2e-8 * k + 2.5e-9 * k * k) for n in net.widths)
-        case "dense":
-            return 5e-5 + net.n_parameters * (2.0e-8 + 0.5e-9 * k)
-    return 0.0
-
-
-def _full_batches(train: Any, n_inputs: int, kinks: bool) -> float:
-    """Steps of gradient descent that cost what this training does."""
-    if train.method != "flow":
-        return train.steps * (train.batch or n_inputs) / n_inputs
-    if not kinks:
-        return 15 * train.steps
-    # through kinks in the smallest steps, of which an interval between snapshots has a limited number
-    per_step = 7200 * train.eta if train.eta_unit == "critical" else 1800
-    return sum(min(per_step * (b - a), 235_000) for a, b in pairwise(train.snapshot_steps))
-
-
-def seconds_to_start(engine: str, task: Task) -> float:
-    """Per cell: compiling, for the engine that compiles."""
-    if task.kind == "trajectory":
-        return 12.0 if task.settings.method == "flow" else 6.0
-    return 3.0 if engine == "dense" else 0.0
-
-
-def bytes_needed(engine: str, task: Task) -> int:
-    """Peak memory of a sampling job beyond the interpreter, by the engines' batch sizes: eight networks in training."""
-    net, k = task.network, task.n_inputs
-    if task.kind == "trajectory":
-        kernels = 1 + 2 * task.settings.tensors + (net.depth + 1) * task.settings.per_layer
-        row = 8 * k * (k * kernels + task.n_eval)  # of one snapshot: computed, copied, written, read
-        return 8 * (4 * row + 8 * 12 * net.n_parameters + 16 * k * k * (net.depth + 4) + 16 * k * sum(net.fan_in))
-    if task.kind == "first_step":
-        if engine in ("exact", "scalar"):
-            return 16 * MiB
-        per_draw = 8 * k * 36 * (sum(net.fan_in) + 1) + (8 * 6 * net.n_parameters if engine == "dense" else 0)
-        return max(256 * MiB, 2 * per_draw)
-    per_draw = 8 * k * 5 * (sum(net.fan_in) + 1) + 16 * k * k
-    match engine:
-        case "matrix_free":
-            return max(128 * MiB, 2 * per_draw)
-        case "dense":
-            return 3 * max(128 * MiB, 8 * net.n_parameters + per_draw)
-    return 16 * MiB

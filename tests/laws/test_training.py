@@ -15,10 +15,10 @@ from ntkpipe.analysis import descent as analysis_of_descent
 from ntkpipe.analysis import drift, perturbation
 from ntkpipe.config.train import TrainConfig
 from ntkpipe.engines import dense
-from ntkpipe.kinds.trajectory import draw
 from ntkpipe.networks import Network
 from ntkpipe.streams import Stream
 from ntkpipe.training import descent
+from ntkpipe.training import trajectories as draw
 
 pytestmark = pytest.mark.law
 

@@ -9,7 +9,7 @@ import zarr
 from pydantic import ValidationError
 from scipy import stats
 
-from ntkpipe import data
+from ntkpipe import angles, data
 from ntkpipe.config.data import DataConfig
 from ntkpipe.config.errors import first_error
 from ntkpipe.config.models import Model
@@ -28,13 +28,13 @@ def _same(a, b):
 def test_circle_has_equal_angles_and_evaluates_halfway():
     d = data.make(DataConfig(train=4, eval=4, frequencies=[1], dim=3, norm=2.0), 0)
     np.testing.assert_allclose(d.x_train, 2 * np.array([[1, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0]]), atol=1e-15)
-    np.testing.assert_allclose(data.angles(d.x_eval), np.pi / 4 + np.pi / 2 * np.arange(4), rtol=1e-15)
+    np.testing.assert_allclose(angles.of(d.x_eval), np.pi / 4 + np.pi / 2 * np.arange(4), rtol=1e-15)
 
 
 @pytest.mark.parametrize(("n", "m"), [(16, 16), (16, 8), (16, 24), (16, 32), (15, 16)])
 def test_evaluation_angles_keep_as_far_from_train_angles_as_their_numbers_allow(n, m):
     d = data.make(DataConfig(train=n, eval=m), 0)
-    train, evaluate = data.angles(d.x_train), data.angles(d.x_eval)
+    train, evaluate = angles.of(d.x_train), angles.of(d.x_eval)
     np.testing.assert_allclose(np.diff(evaluate), 2 * np.pi / m, rtol=1e-12)
     apart = np.abs(np.angle(np.exp(1j * (evaluate[:, None] - train))))
     assert apart.min() == pytest.approx(np.pi / math.lcm(n, m), rel=1e-10)
@@ -43,8 +43,8 @@ def test_evaluation_angles_keep_as_far_from_train_angles_as_their_numbers_allow(
 def test_uniform_angles_are_uniform_on_train_points_alone():
     config = DataConfig(train=4000, eval=8, angles="uniform")
     d = data.make(config, 0)
-    assert stats.kstest(data.angles(d.x_train), stats.uniform(0, 2 * np.pi).cdf).pvalue > 1e-3  # fixed seed
-    np.testing.assert_allclose(np.diff(data.angles(d.x_eval)), np.pi / 4, rtol=1e-12)
+    assert stats.kstest(angles.of(d.x_train), stats.uniform(0, 2 * np.pi).cdf).pvalue > 1e-3  # fixed seed
+    np.testing.assert_allclose(np.diff(angles.of(d.x_eval)), np.pi / 4, rtol=1e-12)
     assert not np.allclose(d.x_train, data.make(config, 1).x_train)
 
 
@@ -74,7 +74,7 @@ def test_fourier_target_to_the_digit():
     config = DataConfig(train=8, eval=8, frequencies=[0, 1, 3], amplitudes=[0.5, 2.0, -1.0], phases=[0.0, 0.25, 1.0])
     d = data.make(config, 0)
     for x, y in ((d.x_train, d.y_train), (d.x_eval, d.y_eval)):
-        t = data.angles(x)
+        t = angles.of(x)
         np.testing.assert_allclose(y, 0.5 + 2 * np.cos(t + 0.25) - np.cos(3 * t + 1), atol=1e-14)
     assert d.modes == ((0, 1, 3), (0.5, 2.0, -1.0), (0.0, 0.25, 1.0))
 
@@ -91,7 +91,7 @@ def test_product_target_is_the_product_of_two_coordinates():
     np.testing.assert_array_equal(d.y_train, d.x_train[:, 0] * d.x_train[:, 1])
     np.testing.assert_array_equal(d.y_eval, d.x_eval[:, 0] * d.x_eval[:, 1])
     circle = data.make(DataConfig(target="product", norm=2.0), 0)
-    np.testing.assert_allclose(circle.y_eval, 2 * np.sin(2 * data.angles(circle.x_eval)), atol=1e-14)
+    np.testing.assert_allclose(circle.y_eval, 2 * np.sin(2 * angles.of(circle.x_eval)), atol=1e-14)
     assert d.modes is circle.modes is None
 
 
@@ -183,36 +183,13 @@ def test_fingerprint_follows_every_array_to_12_digits():
 # Modes
 
 
-def test_angles_are_in_one_turn():
-    x = np.array([[1.0, 0.0], [0.0, 2.0], [-1.0, 0.0], [0.0, -1.0], [1.0, -1e-20]])
-    np.testing.assert_allclose(data.angles(x), [0, np.pi / 2, np.pi, 3 * np.pi / 2, 0], rtol=1e-15)
-    with pytest.raises(ValueError, match="must not be zero"):
-        data.angles(np.zeros((1, 2)))
-
-
-@pytest.mark.parametrize("shift", [0.0, 0.1])
-def test_fourier_modes_are_orthonormal_on_equal_angles(shift):
-    theta = 2 * np.pi * np.arange(9) / 9 + shift
-    modes = data.fourier_modes(theta, 4)
-    np.testing.assert_allclose(modes.T @ modes / 9, np.eye(9), atol=1e-14)
-    np.testing.assert_allclose(modes[:, 5], np.sqrt(2) * np.cos(3 * theta), rtol=1e-14)
-    np.testing.assert_allclose(modes[:, 6], np.sqrt(2) * np.sin(3 * theta), rtol=1e-14, atol=1e-15)
-    np.testing.assert_array_equal(data.mode_frequencies(4), [0, 1, 1, 2, 2, 3, 3, 4, 4])
-
-
 def test_fourier_modes_find_the_amplitudes_of_the_target():
     config = DataConfig(train=16, eval=20, frequencies=[1, 5], amplitudes=[2.0, 0.5], phases=[0.3, -1.0])
     d = data.make(config, 0)
     for x, y in ((d.x_train, d.y_train), (d.x_eval, d.y_eval)):
-        coefficients = data.fourier_modes(data.angles(x), 6).T @ y / len(y)
-        power = np.bincount(data.mode_frequencies(6), weights=coefficients**2)
+        coefficients = angles.fourier_modes(angles.of(x), 6).T @ y / len(y)
+        power = np.bincount(angles.mode_frequencies(6), weights=coefficients**2)
         np.testing.assert_allclose(power, [0, 2, 0, 0, 0, 0.125, 0], atol=1e-13)  # a^2/2
-
-
-def test_fourier_modes_refuse_a_negative_degree():
-    assert data.fourier_modes(np.zeros(3), 0).tolist() == [[1.0]] * 3
-    with pytest.raises(ValueError, match="qmax must be at least 0"):
-        data.fourier_modes(np.zeros(3), -1)
 
 
 # Files

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from ntkpipe import labels, parallel, store
+from ntkpipe import angles, labels, parallel, store
 from ntkpipe.analysis import drift, growth, membership, spectrum
 from ntkpipe.analysis.drift import Eigen
 from ntkpipe.analysis.growth import Subsets
@@ -120,7 +120,7 @@ def norms(study: Study, cell: Cell, data: xr.Dataset) -> dict[str, np.ndarray]:
 def limit(cell: Cell, settings: Any, y: np.ndarray, reg: np.ndarray) -> dict[str, np.ndarray]:
     """The same with the kernel of infinite width: by linear algebra, by its spectrum, and by Fourier sums."""
     network, sizes = cell.network, settings.points
-    ntk = infinite_width.kernels(network, targets.on_circle(targets.probe_angles(sizes[-1]))).ntk
+    ntk = infinite_width.kernels(network, angles.on_circle(angles.equal(sizes[-1]))).ntk
     nested = subsets(sizes)
     eigens = growth.decompositions(ntk[None], nested)
     parts = [growth.norms(eigens, ntk[None], nested, row, reg) for row in y]

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from ntkpipe import angles
 from ntkpipe.drawing import Arrays, merge
 from ntkpipe.engines import dense
-from ntkpipe.kinds.membership.targets import on_circle, probe_angles, train_angles, values
+from ntkpipe.kinds.membership.targets import values
 from ntkpipe.networks import Network
 from ntkpipe.streams import Stream, quanta
 from ntkpipe.training import descent
@@ -37,7 +38,7 @@ def draw(study: Any, shard: Any) -> Arrays:
 def constants(study: Any) -> dict[str, tuple[tuple[str, ...], np.ndarray, str]]:
     """Variables that all cells share: name -> (dims, values, long name)."""
     settings = study.config.settings
-    theta = probe_angles(settings.points[-1])
+    theta = angles.equal(settings.points[-1])
     return {
         "theta": (("probe",), theta, "angle of the finest points (rad)"),
         "y": (("target", "probe"), np.stack([values(t, theta) for t in settings.targets]), "targets"),
@@ -46,11 +47,11 @@ def constants(study: Any) -> dict[str, tuple[tuple[str, ...], np.ndarray, str]]:
 
 def train(network: Network, config: Any, stream: Stream, quantum: int, n: int) -> Arrays:
     """The first n networks of a quantum, each trained on every target from the same weights; leading dim seed."""
-    theta = probe_angles(config.points[-1])
-    theta_train, m = train_angles(config.train, len(theta)), len(theta)
+    theta = angles.equal(config.points[-1])
+    theta_train, m = angles.between(config.train, len(theta)), len(theta)
     with jax.enable_x64(True):
-        x = jnp.asarray(on_circle(theta_train))
-        points = jnp.concatenate([jnp.asarray(on_circle(theta)), x])  # one compilation of the kernel serves all
+        x = jnp.asarray(angles.on_circle(theta_train))
+        points = jnp.concatenate([jnp.asarray(angles.on_circle(theta)), x])  # one compilation of the kernel serves all
         y = np.stack([values(target, theta_train) for target in config.targets])
         start = jax.vmap(partial(dense.init, network=network))(jax.random.split(stream.key(quantum), QUANTUM)[:n])
         descend, look = _compiled(network)

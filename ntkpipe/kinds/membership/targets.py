@@ -1,4 +1,4 @@
-r"""Functions on the circle whose place in an RKHS is known, and the points on which they are met.
+r"""Functions on the circle whose place in an RKHS is known, at the angles of :mod:`ntkpipe.angles`.
 
 With eigenvalues :math:`\lambda_q` of the kernel under dtheta/(2 pi), :math:`|y|_H^2 = \sum_q |y_q|^2/\lambda_q`:
 a trigonometric polynomial is inside wherever its modes have eigenvalues; the step, whose |y_q| falls as 1/q, is
@@ -8,28 +8,11 @@ Source: docs/theory.md section 6.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from jaxtyping import Float, Int
 
 CENTRE, HALF = 1.3, 1.0
 """Of the arc on which the step is 1, in rad: its ends are on no equal angles."""
-
-
-def probe_angles(n: int) -> Float[np.ndarray, " n"]:
-    """2 pi j/n: nested where one n divides another."""
-    return 2 * np.pi * np.arange(n) / n
-
-
-def train_angles(n: int, probes: int) -> Float[np.ndarray, " n"]:
-    """2 pi j/n, shifted by pi/lcm(n, probes): as far from all ``probes`` equal angles as they can keep."""
-    return 2 * np.pi * np.arange(n) / n + np.pi / math.lcm(n, probes)
-
-
-def on_circle(theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 2"]:
-    """Unit vectors."""
-    return np.column_stack([np.cos(theta), np.sin(theta)])
 
 
 def values(target: str, theta: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:

@@ -9,10 +9,9 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from ntkpipe import labels, parallel, store
+from ntkpipe import angles, labels, parallel, store
 from ntkpipe.analysis import drift, frozen, trajectory
 from ntkpipe.analysis.drift import Eigen, eigenpairs
-from ntkpipe.data import angles, fourier_modes, mode_frequencies
 from ntkpipe.kinds.trajectory import rkhs, scaling
 from ntkpipe.labels import cell_coords, variable_attrs
 from ntkpipe.plan import Cell, Study
@@ -156,7 +155,7 @@ def _modes(study: Study, x_eval: Float[np.ndarray, "eval coordinate"]) -> tuple[
     highest = min(MAX_FREQUENCY, (config.eval - 1) // 2)
     if config.kind != "circle" or highest < 1:
         return None, None
-    return fourier_modes(angles(x_eval), highest), mode_frequencies(highest)
+    return angles.fourier_modes(angles.of(x_eval), highest), angles.mode_frequencies(highest)
 
 
 def _said(name: str) -> str:

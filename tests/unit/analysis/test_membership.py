@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import zeta
 
+from ntkpipe import angles
 from ntkpipe.analysis import frozen, growth, membership, rkhs
 from ntkpipe.analysis.drift import eigenpairs
 from ntkpipe.kinds.membership import targets
@@ -15,7 +16,7 @@ SIZES = (8, 16, 32, 64, 128)
 
 def kernel(n, hidden_bias=0.0):
     """One hidden ReLU layer of infinite width on n equal angles."""
-    gap = np.abs((targets.probe_angles(n)[:, None] - targets.probe_angles(n) + np.pi) % (2 * np.pi) - np.pi)
+    gap = np.abs((angles.equal(n)[:, None] - angles.equal(n) + np.pi) % (2 * np.pi) - np.pi)
     return circle.relu_kernel(gap, hidden_bias=hidden_bias)
 
 
@@ -38,7 +39,7 @@ def solved(ntk, y, reg=FREE, held_out=0):
 @pytest.mark.parametrize("target", ["smooth", "odd", "step"])
 def test_limit_norms_are_aliased_fourier_sums(target, hidden_bias):
     for n in (8, 32, 128):
-        y, ntk = targets.values(target, targets.probe_angles(n)), kernel(n, hidden_bias)
+        y, ntk = targets.values(target, angles.equal(n)), kernel(n, hidden_bias)
         found, fourier = solved(ntk, y), membership.fourier_norm(ntk[0], y)
         if hidden_bias == 0 and target != "smooth":
             assert found.singular.all() and np.isnan(found.norm).all() and np.isnan(fourier)
@@ -52,14 +53,14 @@ def test_limit_norms_are_aliased_fourier_sums(target, hidden_bias):
 
 def test_odd_modes_are_outside_one_layer_without_biases():
     for n in SIZES[1:]:
-        found = solved(kernel(n), targets.values("odd", targets.probe_angles(n)))
+        found = solved(kernel(n), targets.values("odd", angles.equal(n)))
         assert found.outside[0] == pytest.approx(1, abs=1e-12) and found.rank[0] == n // 2 + 2  # even modes, q = 1
-        inside = solved(kernel(n), targets.values("smooth", targets.probe_angles(n)))
+        inside = solved(kernel(n), targets.values("smooth", angles.equal(n)))
         assert inside.outside[0] < 1e-28 and np.isfinite(inside.norm).all()  # singular, but not on this
 
 
 def test_regular_kernels_have_the_plain_norm_and_error():
-    y, ntk, reg = targets.values("step", targets.probe_angles(32)), kernel(32, 1.0), np.array([0.0, 1e-3])
+    y, ntk, reg = targets.values("step", angles.equal(32)), kernel(32, 1.0), np.array([0.0, 1e-3])
     order = np.random.default_rng(0).permutation(32)
     y, ntk = y[order], ntk[np.ix_(order, order)]
     found, eigen = solved(ntk, y, reg, held_out=8), eigenpairs(ntk[:24, :24])
@@ -98,7 +99,7 @@ def test_coefficients_of_the_targets():
     """Against discrete transforms; for the step these are off by a part of a spacing at each jump."""
     n, modes = 2**14, np.arange(20)
     for target, atol in (("smooth", 1e-12), ("odd", 1e-12), ("step", 4 / n)):
-        power = np.abs(np.fft.fft(targets.values(target, targets.probe_angles(n))) / n) ** 2
+        power = np.abs(np.fft.fft(targets.values(target, angles.equal(n))) / n) ** 2
         power = np.where(modes == 0, power[modes], power[modes] + power[-modes])
         np.testing.assert_allclose(targets.power(target, modes), power, atol=atol)
 
@@ -113,7 +114,7 @@ def test_the_step_grows_by_alpha_less_one():
         norms = membership.partial_norms(power, eigenvalues, sizes, 0.0)
         assert growth.exponent(sizes, norms).exponent == pytest.approx(alpha - 1, abs=2e-3)
     sizes = np.array([256, 512, 1024])
-    norms = [solved(kernel(n, 1.0), targets.values("step", targets.probe_angles(n))).norm for n in sizes.tolist()]
+    norms = [solved(kernel(n, 1.0), targets.values("step", angles.equal(n))).norm for n in sizes.tolist()]
     assert growth.exponent(sizes, np.array(norms)[:, 0]).exponent == pytest.approx(1, abs=0.02)
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from ntkpipe import costs
 from ntkpipe.engines import catalogue
 from ntkpipe.engines.catalogue import Task
 from ntkpipe.networks import Network
@@ -25,18 +26,18 @@ def test_every_engine_loads_and_draws(engine, sampling):
 
 @pytest.mark.parametrize(("engine", "power"), [("scalar", 0), ("matrix_free", 1), ("dense", 2)])
 def test_cost_grows_with_the_width_as_the_table_says(engine, power):
-    low, high = (catalogue.seconds_per_draw(engine, _task(width=n)) for n in (2**14, 2**15))
+    low, high = (costs.seconds_per_draw(engine, _task(width=n)) for n in (2**14, 2**15))
     assert high / low == pytest.approx(2**power, rel=0.1)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_cost_is_linear_in_the_depth(engine):
-    low, high = (catalogue.seconds_per_draw(engine, _task(depth=d)) for d in (1000, 2000))
+    low, high = (costs.seconds_per_draw(engine, _task(depth=d)) for d in (1000, 2000))
     assert high / low == pytest.approx(2, rel=0.1)
 
 
 def test_exact_costs_nothing():
-    assert catalogue.seconds_per_draw("exact", _task()) == 0
+    assert costs.seconds_per_draw("exact", _task()) == 0
 
 
 @pytest.mark.parametrize("engine", ["matrix_free", "dense"])
@@ -44,7 +45,7 @@ def test_memory_grows_at_least_with_the_weights_or_activations(engine):
     for width in (64, 4096, 2**15):
         task = _task(width=width, depth=4, k=3)
         held = task.network.n_parameters if engine == "dense" else 3 * sum(task.network.widths)
-        assert catalogue.bytes_needed(engine, task) >= 8 * held
+        assert costs.bytes_needed(engine, task) >= 8 * held
 
 
 @pytest.mark.parametrize(

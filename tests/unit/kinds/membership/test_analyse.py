@@ -8,7 +8,7 @@ import pytest
 import scipy.linalg
 from scipy.stats import gmean
 
-from ntkpipe import store, tables
+from ntkpipe import angles, store, tables
 from ntkpipe.analysis import growth as growths
 from ntkpipe.analysis.trajectory import geometric_mean
 from ntkpipe.figures import style
@@ -372,7 +372,7 @@ def test_without_scales_of_biases_a_figure_says_so(norms):
 
 
 def test_targets_are_what_they_are_called():
-    theta = targets.probe_angles(64)
+    theta = angles.equal(64)
     np.testing.assert_allclose(targets.values("smooth", theta), np.cos(theta) + np.cos(2 * theta))
     np.testing.assert_allclose(targets.values("odd", theta), np.cos(3 * theta))
     step = targets.values("step", theta)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ntkpipe import angles
 from ntkpipe.config.membership import MembershipConfig
 from ntkpipe.engines import dense
 from ntkpipe.kinds.membership import draw, targets
@@ -47,8 +48,8 @@ def start(seed: int) -> np.ndarray:
 
 def test_kernels_are_those_of_plain_loops():
     found = train()
-    theta, theta_train = targets.probe_angles(32), targets.train_angles(8, 32)
-    probes, x = targets.on_circle(theta), targets.on_circle(theta_train)
+    theta, theta_train = angles.equal(32), angles.between(8, 32)
+    probes, x = angles.on_circle(theta), angles.on_circle(theta_train)
     jacobian = jax.jacrev(output)
     for seed in range(3):
         first = start(seed)
@@ -72,14 +73,14 @@ def test_kernels_are_those_of_plain_loops():
 
 def test_train_points_are_no_points_of_norms():
     for n, probes in ((8, 32), (12, 32), (64, 128), (32, 8)):
-        gap = np.abs(targets.train_angles(n, probes)[:, None] - targets.probe_angles(probes))
+        gap = np.abs(angles.between(n, probes)[:, None] - angles.equal(probes))
         assert np.minimum(gap, 2 * np.pi - gap).min() == pytest.approx(np.pi / np.lcm(n, probes), rel=1e-9)
 
 
 def test_one_layer_without_biases_never_learns_an_odd_mode():
     """ReLU is even plus linear: f and every row of K are, at any width and time."""
     found = train(PLAIN, steps=50)
-    modes = [np.cos(3 * targets.probe_angles(32)), np.sin(5 * targets.probe_angles(32))]
+    modes = [np.cos(3 * angles.equal(32)), np.sin(5 * angles.equal(32))]
     moved = np.linalg.norm(found["ntk_trained"] - found["ntk_start"][:, None], axis=(2, 3))
     assert (moved > 1e-3).all()
     for mode in modes:

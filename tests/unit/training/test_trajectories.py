@@ -15,10 +15,10 @@ from ntkpipe import collect, data, kinds, provenance, shards
 from ntkpipe.config.data import DataConfig
 from ntkpipe.config.train import TrainConfig
 from ntkpipe.engines import dense
-from ntkpipe.kinds.trajectory import draw
 from ntkpipe.networks import Network
 from ntkpipe.streams import Stream
 from ntkpipe.training import checkpoint
+from ntkpipe.training import trajectories as draw
 
 NETWORK = Network(2, (4, 4), activation="tanh", bias_init="normal", sigma_b=0.5)
 DATA = data.make(DataConfig(train=4, eval=3, frequencies=[1], noise=0.1), 0)
