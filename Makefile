@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
 
-.PHONY: study plan test lint docs unlock clean
+.PHONY: study plan test faults slurm lint docs unlock clean
 
 study: $(VENV)/.ready  ## run the studies of CONFIG to the report
 	@$(BIN)/python -m ntkpipe plan --config $(CONFIG) --cores $(CORES)
@@ -17,7 +17,14 @@ plan: $(VENV)/.ready  ## say what `make study` would do
 	@$(BIN)/python -m ntkpipe plan --config $(CONFIG) --cores $(CORES)
 
 test: $(VENV)/.ready lint  ## lint, unit, law and workflow tests
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(CORES) --dist worksteal
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(CORES) --dist worksteal -m "not fault and not slurm"
+
+faults: $(VENV)/.ready  ## the two tables of docs/faults.md: kills, full disks, damage, other Pythons
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(CORES) --dist worksteal -m fault tests/faults
+
+slurm: $(VENV)/.ready  ## profiles/slurm on a real Slurm of one node (installed where root has apt-get, else skipped)
+	tests/slurm/install
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m slurm tests/slurm
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -10,8 +10,8 @@ Heavy imports (jax, xarray, zarr) happen inside the functions that need them, so
 __version__ = "0.1.0"
 
 
-def open(path):
-    """Open a public dataset, checked against its manifest; see :func:`ntkpipe.store.open_dataset`."""
+def open(path, storage_options=None):
+    """Open a public dataset, on disk or ``s3://``, checked against its manifest: :func:`ntkpipe.store.open_dataset`."""
     from ntkpipe.store import open_dataset
 
-    return open_dataset(path)
+    return open_dataset(path, storage_options=storage_options)

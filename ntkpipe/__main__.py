@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -30,10 +29,11 @@ def _plan(config_path: str):
 
 
 def _study(config_path: str, name: str):
-    studies = _plan(config_path).studies
-    if name not in studies:
-        raise UserError(f"{config_path}: studies has no {name!r}; it has {', '.join(studies)}")
-    return studies[name]
+    """The plan, and a study of it."""
+    planned = _plan(config_path)
+    if name not in planned.studies:
+        raise UserError(f"{config_path}: studies has no {name!r}; it has {', '.join(planned.studies)}")
+    return planned, planned.studies[name]
 
 
 @cli.command()
@@ -42,36 +42,25 @@ def _study(config_path: str, name: str):
 def plan(config_path: str, cores: int) -> None:
     """Show what a run would do: cells, jobs, draws, time, memory, disk. Runs nothing."""
     from ntkpipe import plan as planning
+    from ntkpipe import remote
 
-    click.echo(planning.summary(_plan(config_path), cores))
+    planned = _plan(config_path)
+    if bucket := remote.of(planned.config):
+        bucket.check()
+    click.echo(planning.summary(planned, cores))
 
 
 @cli.command()
 @_CONFIG
 @click.argument("shards", nargs=-1, required=True)
 def sample(config_path: str, shards: tuple[str, ...]) -> None:
-    """Draw SHARDS (paths as `plan` lays them out). A valid shard that is there is kept."""
+    """Draw SHARDS (paths as `plan` lays them out). A valid shard that is there, or in the bucket, is kept."""
     _one_thread()
-    from ntkpipe import kinds, progress
-    from ntkpipe import shards as files
+    from ntkpipe import jobs, progress
 
     planned = _plan(config_path)
     _use_compilation_cache(planned.config.results)
-    for path in shards:
-        study, shard = planned.shard(path)
-        attrs = files.attrs_of(study, shard)
-        if files.is_valid(path, attrs):
-            os.utime(path)
-            continue
-        start = time.perf_counter()
-        with files.scratch(path, attrs) as folder:  # kept where the job is killed, so that it goes on
-            resumes = (folder,) if kinds.of(study).resumes else ()
-            try:
-                arrays = kinds.load(study, "draw").draw(study, shard, *resumes)
-            except FloatingPointError as error:
-                raise UserError(f"studies.{study.name}: {shard.cell.said}: {error}") from None
-            files.write(path, arrays, attrs)
-        progress.note_seconds(study, shard, time.perf_counter() - start)
+    jobs.run(planned, shards)
     click.echo(progress.line(planned), err=True)
 
 
@@ -81,8 +70,11 @@ def sample(config_path: str, shards: tuple[str, ...]) -> None:
 def collect(config_path: str, study: str) -> None:
     """Put the shards of STUDY together: sums (for statistics) and, where draws are kept, samples."""
     from ntkpipe import collect as collecting
+    from ntkpipe import parallel
 
-    collecting.run(_study(config_path, study))
+    plan, planned = _study(config_path, study)
+    with parallel.workers(plan.config.execution.dask):
+        collecting.run(planned)
 
 
 @cli.command()
@@ -91,10 +83,11 @@ def collect(config_path: str, study: str) -> None:
 def analyse(config_path: str, study: str) -> None:
     """Statistics and fits of STUDY, as its kind has them, from its sums."""
     _one_thread()
-    from ntkpipe import kinds
+    from ntkpipe import kinds, parallel
 
-    planned = _study(config_path, study)
-    kinds.load(planned, "analyse").run(planned)
+    plan, planned = _study(config_path, study)
+    with parallel.workers(plan.config.execution.dask):
+        kinds.load(planned, "analyse").run(planned)
 
 
 @cli.command()
@@ -105,7 +98,7 @@ def figures(config_path: str, study: str) -> None:
     from ntkpipe import figures as drawing
     from ntkpipe import tables
 
-    planned = _study(config_path, study)
+    _, planned = _study(config_path, study)
     drawing.run(planned)
     tables.run(planned)
 
@@ -129,21 +122,43 @@ def progress(config_path: str) -> None:
 
 
 @cli.command()
+@_CONFIG
+def publish(config_path: str) -> None:
+    """Put all results into the bucket of `execution.remote`; what is there already stays."""
+    from ntkpipe import publish as publishing
+
+    click.echo(publishing.run(_plan(config_path)))
+
+
+@cli.command()
 @click.argument("paths", nargs=-1, required=True)
 def verify(paths: tuple[str, ...]) -> None:
-    """Check datasets (*.zarr) and shards (*.zarr.zip) byte by byte."""
-    from ntkpipe import shards, store
+    """Check results byte by byte: a results or study folder, a dataset (*.zarr, also s3://), a shard (*.zarr.zip).
+
+    One line a dataset, with its config's hash, commit and versions; exit code 2 where something is missing or altered.
+    """
+    from ntkpipe import verify as checking
 
     damaged = False
     for path in paths:
-        try:
-            shards.read(path) if path.endswith(".zip") else store.verify(path)
-            click.echo(f"{path}: whole")
-        except UserError as error:
-            damaged = True
-            click.echo(f"error: {error}", err=True)
+        for whole, line in checking.lines(path):
+            damaged |= not whole
+            click.echo(line if whole else f"error: {line}", err=not whole)
     if damaged:
         raise SystemExit(2)
+
+
+@cli.command()
+@click.argument("folder")
+@click.option("--output", default=None, help="The zip to write.  [default: <folder's name>.crate.zip]")
+@click.option("--license", "license_", default=None, help="The licence of the data, best as an SPDX URL.")
+@click.option("--author", "authors", multiple=True, help="'Name' or 'Name https://orcid.org/...'; may be repeated.")
+@click.option("--shards", is_flag=True, help="With the shards; datasets hold the same numbers.")
+def archive(folder: str, output: str | None, license_: str | None, authors: tuple[str, ...], shards: bool) -> None:
+    """Put a results or study FOLDER, checked, into one zip with RO-Crate metadata and checksums, for a repository."""
+    from ntkpipe import archive as archiving
+
+    click.echo(archiving.run(folder, output, license_, authors, shards))
 
 
 @cli.command()
@@ -188,6 +203,13 @@ def main() -> None:
         cli(standalone_mode=False)
     except UserError as error:
         click.echo(f"ntkpipe: error: {error}", err=True)
+        sys.exit(2)
+    except OSError as error:
+        from ntkpipe import failures
+
+        if (told := failures.of_disk(error)) is None:
+            raise
+        click.echo(f"ntkpipe: error: {told}", err=True)
         sys.exit(2)
     except click.exceptions.Abort:
         sys.exit(130)

@@ -1,14 +1,21 @@
-"""What a draw costs: seconds, start-up and memory, by engine, or by the ``cost`` room of a kind that trains itself.
+"""What a draw costs: seconds, start-up, memory, disk; by engine, or by the ``cost`` room of a kind that trains itself.
 
-Measured on one 2 GHz-class core; it plans jobs and decides no result.
+Measured on one 2 GHz-class core; it plans jobs and decides no result. ``benchmarks/cost_model.py`` measures it again.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from ntkpipe import kinds
+from ntkpipe.drawing import GRAM_BLOCK, block_size
 from ntkpipe.engines.catalogue import BY_ENGINE, Task, sampler_name
 
 MiB = 2**20
+OWN_COMPRESSED = 0.7
+"""Of what a kind that trains itself keeps: kernels are symmetric, the rest does not compress."""
+SHARD_BYTES_FIXED = 8 * 2**10
+"""Of a shard's file: names, attributes, histograms."""
 
 
 def seconds_per_draw(engine: str, task: Task) -> float:
@@ -58,3 +65,23 @@ def bytes_needed(engine: str, task: Task) -> int:
         case "dense":
             return 3 * max(128 * MiB, 8 * net.n_parameters + per_draw)
     return 16 * MiB
+
+
+def bytes_on_disk(config: Any, n_inputs: int) -> float:
+    """Bytes of a draw in its shard, compressed: what ``keep`` keeps, and its share of the sums of a block.
+
+    Random mantissas do not compress; equal halves of a Gram matrix do, sums to about 0.6, constant columns to nothing.
+    """
+    if (own := kinds.of(config).stored) is not None:
+        return OWN_COMPRESSED * own(config)
+    gram = config.inputs.keep == "gram" and n_inputs > 1
+    entries = n_inputs * (n_inputs + 1) // 2 if gram else n_inputs
+    held = 0.6 * len(kinds.of(config).statistics) / block_size(config.seeds) + 2 * gram * entries / GRAM_BLOCK
+    if config.keep != "moments":
+        guided = "guided" in (config.sampling, *(name for grid in config.grid for name in grid.sampling or ()))
+        held += n_inputs + gram * n_inputs + guided  # output, eigenvalues, weight
+    if config.keep == "full":
+        held += entries * (3 if config.kind == "first_step" else 1)
+    elif config.keep == "spectra" and not gram:
+        held += n_inputs
+    return 8 * held

@@ -8,6 +8,8 @@ import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
+from ntkpipe.errors import ConfigError
+
 
 @contextmanager
 def beside(target: Path):
@@ -23,7 +25,30 @@ def beside(target: Path):
             temporary.unlink()
 
 
+def check_folder(path: str, key: str) -> None:
+    """That a folder is there or can be made, with a name that Snakemake and a log line take as it is.
+
+    Raises
+    ------
+    ConfigError: names the key.
+    """
+    if path.startswith("s3:"):
+        raise ConfigError(key, "a folder of this machine (a bucket is named in execution.remote)", path)
+    if not path.strip() or not path.isprintable() or set(path) & set("{}"):
+        raise ConfigError(key, "the path of a folder, without braces and line breaks", path)
+    for part in (Path(path), *Path(path).parents):
+        if part.exists():
+            if not part.is_dir():
+                raise ConfigError(key, f"a folder, or none yet; {part} is a file", path)
+            return
+
+
 def sha256(file: Path) -> str:
     """Hexadecimal digest of a file."""
     with open(file, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def parsed(manifest: str) -> dict[str, str]:
+    """File -> sha256 of a manifest as ``sha256sum`` writes it; files are named as seen from the manifest's folder."""
+    return dict(reversed(line.split("  ", 1)) for line in manifest.splitlines() if "  " in line)

@@ -10,7 +10,6 @@ import os
 import sys
 import uuid
 from collections.abc import Iterable
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,10 @@ def plan_from(tree: dict[str, Any], files: list[str]) -> Plan:
     source = str(files[-1]) if files else "config"
     for file in files:  # Snakemake's loader keeps the last of two equal keys without a word; ours refuses
         configuration.read_tree(file)
-    return planning.make(configuration.parse(dict(tree), source), source)
+    tree = dict(tree)
+    if isinstance(said := tree.get("execution"), dict):  # a profile's and the command line's numbers come as text
+        tree["execution"] = {k: yaml.safe_load(v) if isinstance(v, str) else v for k, v in said.items()}
+    return planning.make(configuration.parse(tree, source), source)
 
 
 def use_this_python(checkout: str) -> None:
@@ -63,6 +65,10 @@ def write_resolved(plan: Plan) -> None:
         temporary = path.with_name(f".config.{uuid.uuid4().hex}.tmp")
         temporary.write_text(text)
         os.replace(temporary, path)
+    if plan.config.execution.remote is not None:  # no draw is made that could not be put there
+        from ntkpipe import remote
+
+        remote.Bucket(plan.config.execution.remote, plan.config.results).begin(path)
 
 
 def code(*modules: str, studies: Iterable[Study] = (), rooms: tuple[str, ...] = ()) -> str:
@@ -81,11 +87,6 @@ def sample_code(study: Study, job: Job) -> str:
 def settings(study: Study) -> str:
     """What of a study's config the steps after sampling depend on."""
     return json.dumps(study.config.model_dump(mode="json"), sort_keys=True)
-
-
-def minutes(seconds: float) -> int:
-    """Wall-time limit of a job: three times the cost model's, at least ten minutes."""
-    return max(10, ceil(3 * seconds / 60))
 
 
 def first_study(plan: Plan) -> str:
@@ -145,6 +146,11 @@ def files(study: Study) -> list[str]:
     figures = [f"{study.folder}/figures/{n}.{ext}" for n in kinds.of(study).figures(study) for ext in FORMATS[1:]]
     tables = [f"{study.folder}/tables/{n}.{ext}" for n in kinds.of(study).tables(study) for ext in ("csv", "tex")]
     return figures + tables
+
+
+def published(plan: Plan) -> list[str]:
+    """What notes that everything is in the bucket; nothing where the config names none."""
+    return [f"{plan.config.results}/report/published.txt"] * (plan.config.execution.remote is not None)
 
 
 def report_inputs(study: Study) -> list[str]:

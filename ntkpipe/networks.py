@@ -11,6 +11,15 @@ With hidden widths n_1..n_d, h^0 = x and weight layers l = 1..d+1 (docs/theory.m
 ``weight_variance`` is c_l/n_{l-1}; the *gains* g_l, t_l say what a trained variable
 contributes: in the ``ntk`` parametrization g_l = c_l/n_{l-1}, t_l = sigma_b^2, in
 ``standard`` g_l = t_l = 1. The law at initialization is the same in both.
+
+``mean_field`` (one hidden layer of width m, no biases; docs/theory.md, section 12): with trained variables a_i and
+w_i that start as N(0, 1)
+
+.. math::
+    f(x) = \frac{\sigma_v}{m} \sum_{i=1}^m a_i\, \phi(\sqrt{c_1/n_0}\, w_i \cdot x),
+
+Var W^2 = c_2/m^2 and, the step size being m times that of a and w, g_l = m Var W^l: K is m times the kernel of a and w,
+O(1), and at the start has the law of ``ntk``'s. Flow time is that of the particles (a_i, w_i).
 """
 
 from __future__ import annotations
@@ -19,6 +28,9 @@ from dataclasses import dataclass
 
 ACTIVATIONS = ("relu", "leaky_relu", "tanh", "erf", "gelu", "linear")
 PARAMETRIZATIONS = ("ntk", "standard")
+"""Those of networks of any depth."""
+MEAN_FIELD = "mean_field"
+"""That of one hidden layer alone."""
 BIAS_INITS = ("none", "zero", "normal")
 READOUTS = ("trained", "frozen")
 SETTINGS = ("activation", "parametrization", "bias_init", "sigma_w", "sigma_v", "sigma_b", "readout")
@@ -66,14 +78,18 @@ class Network:
 
     @property
     def weight_variance(self) -> tuple[float, ...]:
-        """Var W^l_ij = c_l/n_{l-1} for l = 1..d+1."""
+        """Var W^l_ij = c_l/n_{l-1} for l = 1..d+1; ``mean_field``: over the width once more at the output."""
         c = [self.sigma_w**2] * self.depth + [self.sigma_v**2]
+        if self.parametrization == MEAN_FIELD:
+            c[-1] /= self.fan_in[-1]
         return tuple(c_l / n for c_l, n in zip(c, self.fan_in, strict=True))
 
     @property
     def weight_gain(self) -> tuple[float, ...]:
         """g_l, what a weight of layer l contributes to the kernel."""
         gains = (1.0,) * (self.depth + 1) if self.parametrization == "standard" else self.weight_variance
+        if self.parametrization == MEAN_FIELD:
+            gains = tuple(self.fan_in[-1] * g for g in gains)
         return gains if self.readout == "trained" else (*gains[:-1], 0.0)
 
     @property

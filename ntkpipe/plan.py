@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,14 @@ from ntkpipe.cells import Cell, expand
 from ntkpipe.config import Config, StudyConfig
 from ntkpipe.drawing import block_size
 from ntkpipe.errors import ConfigError
+from ntkpipe.files import check_folder
 from ntkpipe.streams import Stream
 
 SHARD_SECONDS = 30.0
 SHARD_BYTES = 64 * 2**20
 JOB_OVERHEAD_SECONDS = 0.7
+JOB_TEXT = 96 * 2**10
+"""Characters of paths that a job's command may hold: Linux takes 128 KiB in one argument."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,23 @@ class Study:
         return self.config.inputs.keep == "gram" and self.cells[0].n_inputs > 1
 
     @property
+    def disk_bytes(self) -> float:
+        """Expected bytes of all shards, and of the datasets that hold the same numbers again."""
+        draws = sum(shard.stop - shard.start for shard in self.shards)
+        each = costs.bytes_on_disk(self.config, self.cells[0].n_inputs)
+        return 2 * (draws * each + len(self.shards) * costs.SHARD_BYTES_FIXED)
+
+    @property
+    def analysis_mb(self) -> int:
+        """Peak memory of collecting and of the analysis: two cells at a time, with what is made of them."""
+        return 1000 + ceil(6 * self.config.seeds * bytes_per_draw(self.config, self.cells[0].n_inputs) / 2**20)
+
+    @property
+    def analysis_seconds(self) -> float:
+        """Expected seconds of collecting, and of the analysis, whichever is longer."""
+        return 20 + 0.1 * len(self.cells) + self.disk_bytes / 2e7
+
+    @property
     def points(self) -> Float[np.ndarray, "k n0"]:
         """The points x on which kernels are evaluated."""
         return inputs.points(self.config.inputs, self.config.seed)
@@ -122,11 +143,13 @@ class Plan:
         ------
         ConfigError: no shard of this config has that path.
         """
-        for study in self.studies.values():
-            for shard in study.shards:
-                if shard.path == path:
-                    return study, shard
-        raise ConfigError("sample", "given shard paths that belong to the config", path)
+        if path not in self._by_path:
+            raise ConfigError("sample", "given shard paths that belong to the config", path)
+        return self._by_path[path]
+
+    @cached_property
+    def _by_path(self) -> dict[str, tuple[Study, Shard]]:
+        return {shard.path: (study, shard) for study in self.studies.values() for shard in study.shards}
 
 
 def make(config: Config, source: str = "config") -> Plan:
@@ -134,9 +157,10 @@ def make(config: Config, source: str = "config") -> Plan:
 
     Raises
     ------
-    ConfigError: duplicate cells, an engine that cannot do what is asked, a bad data file, a
-        memory need beyond the machine, an empty grid.
+    ConfigError: results that can be no folder, duplicate cells, an engine that cannot do what is asked, a bad
+        data file, a memory need beyond the machine, an empty grid.
     """
+    check_folder(config.results, f"{source}: results")
     studies = {}
     for name, study in config.studies.items():
         studies[name] = _study(name, study, config, f"{source}: studies.{name}")
@@ -145,34 +169,34 @@ def make(config: Config, source: str = "config") -> Plan:
 
 def _study(name: str, study: StudyConfig, config: Config, path: str) -> Study:
     cells, notes = expand(name, study, path)
-    for cell in cells:
-        _check_memory(cell, config, path)
+    _check_memory(cells, config, path)
     folder = str(Path(config.results) / name)
     _check_disk(cells, study, folder, path)
     shards = tuple(shard for cell in cells for shard in _shards(cell, study, folder))
     return Study(name, study, folder, tuple(cells), shards, _jobs(name, shards, config), tuple(notes))
 
 
-def _check_memory(cell: Cell, config: Config, path: str) -> None:
+def _check_memory(cells: list[Cell], config: Config, path: str) -> None:
     import psutil
 
     limit = (
         psutil.virtual_memory().total if config.execution.memory_gib is None else config.execution.memory_gib * 2**30
     )
-    need = costs.bytes_needed(cell.engine, cell.task)
-    if need > limit:
-        raise ConfigError(
-            f"{path}.grid",
-            f"cells that fit in {limit / 2**30:.1f} GiB (execution.memory_gib)",
-            f"depth {cell.network.depth}, width {cell.coords['width']}, {cell.n_inputs} points "
-            f"with engine {cell.engine}, about {need / 2**30:.1f} GiB",
-        )
+    for cell in cells:
+        need = costs.bytes_needed(cell.engine, cell.task)
+        if need > limit:
+            raise ConfigError(
+                f"{path}.grid",
+                f"cells that fit in {limit / 2**30:.1f} GiB (execution.memory_gib)",
+                f"depth {cell.network.depth}, width {cell.coords['width']}, {cell.n_inputs} points "
+                f"with engine {cell.engine}, about {need / 2**30:.1f} GiB",
+            )
 
 
 def _check_disk(cells: list[Cell], study: StudyConfig, folder: str, path: str) -> None:
     """Shards and dataset must fit on the disk; before shards are laid out, for there may be billions."""
     drawn = sum(cell.engine != "exact" for cell in cells)
-    need = 2 * drawn * study.seeds * bytes_per_draw(study, cells[0].n_inputs)
+    need = 2 * drawn * study.seeds * costs.bytes_on_disk(study, cells[0].n_inputs)
     there = next(parent for parent in (Path(folder).absolute(), *Path(folder).absolute().parents) if parent.exists())
     free = shutil.disk_usage(there).free
     if need > free:
@@ -184,7 +208,7 @@ def _check_disk(cells: list[Cell], study: StudyConfig, folder: str, path: str) -
 
 
 def bytes_per_draw(study: StudyConfig, n_inputs: int) -> int:
-    """Stored bytes of a draw: output, weight, and K as ``keep`` says; or what its kind says."""
+    """Bytes of a draw before compression, by which shards are cut; on disk: :func:`costs.bytes_on_disk`."""
     if (own := kinds.of(study).stored) is not None:
         return own(study)
     if study.keep == "moments":
@@ -214,16 +238,17 @@ def _shards(cell: Cell, study: StudyConfig, folder: str) -> list[Shard]:
 
 
 def _jobs(name: str, shards: tuple[Shard, ...], config: Config) -> tuple[Job, ...]:
-    """Pack shards in plan order, one engine a job, up to ``execution.job_seconds`` each."""
+    """Pack shards in plan order, one engine a job, up to ``execution.job_seconds`` and a command line each."""
     packs: list[list[Shard]] = []
-    load = 0.0
+    load, text = 0.0, 0
     for shard in shards:
-        full = load + shard.seconds > config.execution.job_seconds
+        seconds, length = shard.seconds, len(shard.path) + 3
+        full = load + seconds > config.execution.job_seconds or text + length > JOB_TEXT
         if not packs or full or packs[-1][-1].cell.engine != shard.cell.engine:
             packs.append([])
-            load = 0.0
+            load, text = 0.0, 0
         packs[-1].append(shard)
-        load += shard.seconds
+        load, text = load + seconds, text + length
     return tuple(Job(name, number, tuple(pack)) for number, pack in enumerate(packs))
 
 
@@ -236,11 +261,10 @@ def summary(plan: Plan, cores: int) -> str:
         seconds = sum(job.seconds for job in study.jobs)
         total += seconds
         draws = sum(shard.stop - shard.start for shard in study.shards)
-        disk = draws * bytes_per_draw(study.config, study.cells[0].n_inputs)
         memory = max((job.memory_mb for job in study.jobs), default=0)
         lines.append(
             f"{study.name:<24}{len(study.cells):>6}{len(study.jobs):>6}{draws:>12.3g}"
-            f"{duration(seconds):>11}{memory:>7} MB{disk / 2**20:>7.0f} MB"
+            f"{duration(seconds):>11}{memory:>7} MB{study.disk_bytes / 2**20:>7.0f} MB"
         )
     lines.append(f"about {duration(total / cores)} of sampling on {cores} cores, then analysis, figures and report")
     lines += [f"note: {note}" for study in plan.studies.values() for note in study.notes]

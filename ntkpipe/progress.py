@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from ntkpipe.plan import Plan, Shard, Study, duration
@@ -33,8 +34,13 @@ def _noted(study: Study) -> dict[str, tuple[float, float]]:
     file = Path(study.folder) / "logs" / "seconds.tsv"
     if not file.is_file():
         return {}
-    rows = [line.split("\t") for line in file.read_text().splitlines()]
-    return {row[0]: (float(row[1]), float(row[2]) if row[2:] else 0.0) for row in rows if len(row) in (2, 3)}
+    noted: dict[str, tuple[float, float]] = {}
+    for line in file.read_text(errors="replace").splitlines():
+        name, *numbers = line.split("\t")
+        with suppress(ValueError):  # a damaged line is no reason to stop
+            seconds, made = map(float, [*numbers, 0][:2])
+            noted[name] = seconds, made
+    return noted
 
 
 def line(plan: Plan) -> str:

@@ -110,3 +110,22 @@ def attributes(study_config: Any, name: str) -> dict[str, Any]:
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "conventions": "depth = hidden layers; beta = sum of 1/width over hidden layers",
     }
+
+
+def said(attrs: dict[str, Any]) -> str:
+    """What a dataset's attributes tell of where it comes from, in one line.
+
+    Raises
+    ------
+    ValueError: they are not those of a dataset of this package, or the hash is not that of the config.
+    """
+    try:
+        config, digest, commit, stated = (attrs[key] for key in ("config", "config_sha256", "git_commit", "versions"))
+    except KeyError as error:
+        raise ValueError(f"it has no attribute {error}") from None
+    if config_hash(config) != digest:
+        raise ValueError("its config_sha256 is not that of its config")
+    head, _, dirty = commit.partition("-")
+    tree = "no git" if commit == "unknown" else f"commit {head[:12]} {'dirty' if dirty else 'clean'}"
+    packages = " ".join(f"{name} {version}" for name, version in stated.items())
+    return f"config {digest[:12]}, {tree}, {packages}, {attrs.get('created', 'at no time')}"

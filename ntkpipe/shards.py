@@ -12,10 +12,11 @@ import hashlib
 import json
 import os
 import shutil
+import uuid
 import warnings
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import MemoryStore, ZipStore
 
-from ntkpipe import provenance
+from ntkpipe import provenance, writers
 from ntkpipe.drawing import block_size
 from ntkpipe.engines import catalogue
 from ntkpipe.errors import DamagedFile
@@ -97,15 +98,24 @@ def _move(memory: MemoryStore, archive: zipfile.ZipFile, prefix: str) -> None:
 
 @contextmanager
 def scratch(path: str | Path, attrs: dict[str, Any]) -> Iterator[Path]:
-    """A folder for what a long job has done so far, of this content alone.
+    """A folder for what a long job has done so far, of this content alone; no other process has it meanwhile.
 
-    Gone once its shard is written, with those that other code or another config left beside it under this name.
+    Whoever waited for it looks first whether the shard is there by now. Gone once its shard is written, with those that
+    other code or another config left beside it under this name. Where the file system has no locks it is a folder of
+    this process alone, with what was left behind taken over: who worked there may stop, but nothing is mixed.
     """
     shard, digest = Path(path), hashlib.sha256(json.dumps(attrs, sort_keys=True).encode()).hexdigest()[:16]
-    folder = shard.parent / f".{shard.name}.{digest}.part"
-    yield folder
-    for left in shard.parent.glob(f".{glob.escape(shard.name)}.*.part"):
-        shutil.rmtree(left)
+    with writers.alone(shard) as sure:
+        folder = shard.parent / f".{shard.name}.{digest}.part"
+        if not sure:
+            folder, own = folder.with_suffix(f".{uuid.uuid4().hex}.part"), folder
+            for left in (own, *shard.parent.glob(f"{glob.escape(own.stem)}.*.part")):
+                with suppress(OSError):  # not there, or another was faster
+                    left.rename(folder)
+                    break
+        yield folder
+        for left in shard.parent.glob(f".{glob.escape(shard.name)}.*.part"):
+            shutil.rmtree(left, ignore_errors=not sure)
 
 
 class Reader:

@@ -18,9 +18,11 @@ import numpy as np
 import xarray as xr
 import zarr
 
+from ntkpipe import remote
 from ntkpipe.errors import DamagedFile
-from ntkpipe.files import beside, sha256
+from ntkpipe.files import beside, parsed, sha256
 from ntkpipe.shards import compressors
+from ntkpipe.writers import alone
 
 
 def _encoding(dataset: xr.Dataset, chunks: dict[str, int] | None = None) -> dict[str, dict[str, Any]]:
@@ -59,7 +61,7 @@ def write_dataset(path: str | Path, dataset: xr.Dataset) -> None:
 def publish(path: str | Path):
     """Build a directory store aside; on leaving, check it, write its manifest and rename it into place."""
     target = Path(path)
-    with beside(target) as building:
+    with alone(target), beside(target) as building:
         with zarr.config.set({"array.write_empty_chunks": True}):  # absent and lost must not look alike
             yield building
         _check_complete(building, target)
@@ -90,12 +92,14 @@ def create_template(building: Path, template: xr.Dataset, chunks: dict[str, int]
 
 
 def verify(path: str | Path) -> None:
-    """Check a public dataset against its manifest, byte by byte.
+    """Check a public dataset, here or in a bucket (``s3://...``), against its manifest, byte by byte.
 
     Raises
     ------
     DamagedFile: names the file that is missing or altered, and the mend.
     """
+    if remote.is_url(path):
+        return remote.verify(str(path))
     target = Path(path)
     manifest = target.with_name(target.name + ".sha256")
     mend = f"mend: delete {target} and run snakemake again"
@@ -103,14 +107,12 @@ def verify(path: str | Path) -> None:
         raise DamagedFile(f"dataset {target} is missing; run snakemake")
     if not manifest.is_file():
         raise DamagedFile(f"manifest {manifest} is missing; {mend}")
-    noted = dict(
-        reversed(line.split("  ", 1)) for line in manifest.read_text(errors="replace").splitlines() if "  " in line
-    )
+    listed = parsed(manifest.read_text(errors="replace"))
     files = [file for file in target.rglob("*") if file.is_file() and file.name != ".snakemake_timestamp"]
     held = {f"{target.name}/{file.relative_to(target)}" for file in files}
-    if strange := sorted(held - noted.keys()):
+    if strange := sorted(held - listed.keys()):
         raise DamagedFile(f"{target.parent / strange[0]} is not in {manifest.name}; {mend}")
-    for name, digest in noted.items():
+    for name, digest in listed.items():
         file = target.parent / name
         if not file.is_file():
             raise DamagedFile(f"{file} is missing; {mend}")
@@ -118,8 +120,8 @@ def verify(path: str | Path) -> None:
             raise DamagedFile(f"{file} is altered (its sha256 differs from {manifest.name}); {mend}")
 
 
-def open_dataset(path: str | Path, unstack: bool = True) -> xr.Dataset:
-    """Open a public dataset lazily (dask), checked against its manifest.
+def open_dataset(path: str | Path, unstack: bool = True, storage_options: dict[str, Any] | None = None) -> xr.Dataset:
+    """Open a public dataset lazily (dask), checked against its manifest; in a bucket (``s3://...``) without its chunks.
 
     Where the grid is a full product of its axes, ``cell`` is unstacked into them.
 
@@ -127,15 +129,18 @@ def open_dataset(path: str | Path, unstack: bool = True) -> xr.Dataset:
     ------
     DamagedFile: something is missing or altered.
     """
-    verify(path)
-    dataset = xr.open_zarr(path)
+    if remote.is_url(path):
+        remote.verify(str(path), every_byte=False, storage_options=storage_options)
+    else:
+        verify(path)
+    dataset = xr.open_zarr(path, zarr_format=3, storage_options=storage_options)
     return _unstack_cells(dataset) if unstack and "cell" in dataset.dims else dataset
 
 
 def read_rows(path: str | Path) -> xr.Dataset:
     """Open a public dataset for reading cell by cell: checked, lazy, without dask."""
     verify(path)
-    return xr.open_zarr(path, chunks=None)
+    return xr.open_zarr(path, chunks=None, zarr_format=3)
 
 
 def _unstack_cells(dataset: xr.Dataset) -> xr.Dataset:

@@ -42,6 +42,8 @@ def _read(file: Path) -> tuple[np.ndarray, np.ndarray | None, list[str] | None]:
         parts = {"": node} if isinstance(node, zarr.Array) else dict(node.arrays())
         if any({"scale_factor", "add_offset"} & set(array.attrs) for array in parts.values()):
             raise ValueError("packed numbers, with a scale_factor or add_offset")
+        if any(getattr(c, "codec_id", "") == "pickle" for a in parts.values() for c in (*a.filters, *a.compressors)):
+            raise ValueError("pickles, which can run code; they are not read")
         return *_pair(parts, sorted(parts)), None
     return _read_csv(file)
 

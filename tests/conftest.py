@@ -89,3 +89,32 @@ def quick_compile(quickly):
     """A test that compiles :func:`quickly`."""
     with quickly():
         yield
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory):
+    """A real S3 server on loopback (moto, which checks signatures) with an empty bucket ``study``.
+
+    What a process needs in its environment to use it; another bucket is there where a test makes it.
+    """
+    missing = "no S3 server: pip install 'moto[s3]' flask flask-cors (they are in requirements.lock)"
+    for module in ("moto", "flask", "flask_cors"):
+        pytest.importorskip(module, reason=missing)
+    from s3_server import serve
+
+    with serve(tmp_path_factory.mktemp("s3") / "moto.log") as environment:
+        yield environment
+
+
+@pytest.fixture
+def in_s3(s3, monkeypatch):
+    """This process itself may use the server; the name of a bucket of the test's own."""
+    import uuid
+
+    import s3fs
+
+    for name, value in s3.items():
+        monkeypatch.setenv(name, value)
+    bucket = f"b{uuid.uuid4().hex[:12]}"
+    s3fs.S3FileSystem().mkdir(bucket)
+    return bucket

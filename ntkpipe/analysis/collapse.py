@@ -164,10 +164,10 @@ def r_squared(columns: Float[np.ndarray, "cell column"], means: Means, confidenc
     hat = np.column_stack([np.ones(len(columns)), columns]) @ solve
 
     y = np.concatenate([means.mean[None], means.replicas])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = 1 - np.sum((y - y @ hat.T) ** 2, axis=1) / np.sum((y - y.mean(axis=1, keepdims=True)) ** 2, axis=1)
     tail = (1 - confidence) / 2
-    low, high = 2 * share[0] - np.quantile(share[1:], [1 - tail, tail])
+    with np.errstate(divide="ignore", invalid="ignore"):  # equal means have no share, nor an interval
+        share = 1 - np.sum((y - y @ hat.T) ** 2, axis=1) / np.sum((y - y.mean(axis=1, keepdims=True)) ** 2, axis=1)
+        low, high = 2 * share[0] - np.quantile(share[1:], [1 - tail, tail])
     return Estimate(float(share[0]), float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1)))
 
 

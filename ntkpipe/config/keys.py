@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ntkpipe.config.data import DataConfig
+from ntkpipe.config.eigenmodes import EigenmodesConfig
+from ntkpipe.config.finite_sample import FiniteSampleConfig
+from ntkpipe.config.linear import LinearConfig
+from ntkpipe.config.mean_field import MeanFieldConfig
 from ntkpipe.config.membership import MembershipConfig
 from ntkpipe.config.models import (
     ExecutionConfig,
@@ -16,6 +20,7 @@ from ntkpipe.config.models import (
     StepConfig,
     TolerancesConfig,
 )
+from ntkpipe.config.spectral_bias import SpectralBiasConfig
 from ntkpipe.config.study import Config, StudyConfig
 from ntkpipe.config.train import RegimesConfig, TrainConfig
 
@@ -30,6 +35,11 @@ SECTIONS: dict[str, type[Model]] = {
     "studies.<name>.train": TrainConfig,
     "studies.<name>.regimes": RegimesConfig,
     "studies.<name>.membership": MembershipConfig,
+    "studies.<name>.spectral_bias": SpectralBiasConfig,
+    "studies.<name>.eigenmodes": EigenmodesConfig,
+    "studies.<name>.finite_sample": FiniteSampleConfig,
+    "studies.<name>.linear": LinearConfig,
+    "studies.<name>.mean_field": MeanFieldConfig,
     "studies.<name>.tolerances": TolerancesConfig,
     "studies.<name>.fits": FitsConfig,
     "execution": ExecutionConfig,

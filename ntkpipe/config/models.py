@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from ntkpipe.networks import ACTIVATIONS, BIAS_INITS, PARAMETRIZATIONS, READOUTS
+from ntkpipe.networks import ACTIVATIONS, BIAS_INITS, MEAN_FIELD, PARAMETRIZATIONS, READOUTS
 
 ETA_UNITS = ("absolute", "critical")
 METHODS = ("gd", "sgd", "flow")
@@ -48,8 +49,9 @@ class NetworkConfig(Model):
     """elementwise nonlinearity of the hidden layers"""
     negative_slope: NonNegative = 0.01
     """slope of leaky_relu for z < 0"""
-    parametrization: Literal[PARAMETRIZATIONS] = "ntk"
-    """ntk: W = sqrt(c/fan_in) w, w trained; standard: W itself is trained; same law at initialization"""
+    parametrization: Literal[(*PARAMETRIZATIONS, MEAN_FIELD)] = "ntk"
+    """ntk: W = sqrt(c/fan_in) w, w trained; standard: W itself is trained; same law at initialization; mean_field: an
+    average over the units instead, with its step size (kind mean_field alone)"""
     sigma_w: Positive = 2**0.5
     """c = sigma_w^2 in hidden layers; sqrt(2) is He's scale"""
     sigma_v: Positive = 1.0
@@ -79,7 +81,7 @@ class GridConfig(Model):
     """with beta: derived depths beyond this (or that round to 0) are left out, and the plan says so"""
     activation: axis(Literal[ACTIVATIONS]) | None = None
     """values of network.activation"""
-    parametrization: axis(Literal[PARAMETRIZATIONS]) | None = None
+    parametrization: axis(Literal[(*PARAMETRIZATIONS, MEAN_FIELD)]) | None = None
     """values of network.parametrization"""
     bias_init: axis(Literal[BIAS_INITS]) | None = None
     """values of network.bias_init"""
@@ -96,17 +98,25 @@ class GridConfig(Model):
     sampling: axis(Literal["plain", "guided"]) | None = None
     """values of sampling"""
     eta: axis(Positive) | None = None
-    """values of step.eta (first_step) or train.eta (trajectory)"""
+    """values of eta: of step (first_step), of train (trajectory, infinite_width), or of the settings of its kind"""
     eta_unit: axis(Literal[ETA_UNITS]) | None = None
     """values of step.eta_unit (first_step)"""
     method: axis(Literal[METHODS]) | None = None
-    """values of train.method (trajectory); cells that differ in method or eta train the same networks"""
+    """values of train.method (trajectory, infinite_width) or mean_field.method; cells that differ in method or eta train
+    the same networks"""
     label: axis(Label) | None = None
     """values of step.label (first_step)"""
     train: axis(Angles) | None = None
-    """values of membership.train; cells that differ in train or steps train the same networks"""
+    """numbers of train points: of membership and eigenmodes, whose cells that differ in it train the same networks; of
+    finite_sample, which draws points, noise and networks anew for each"""
     steps: axis(Count) | None = None
-    """values of membership.steps"""
+    """values of membership.steps; cells that differ in it train the same networks"""
+    density: axis(Annotated[str, Field(strict=True)]) | None = None
+    """values of eigenmodes.density"""
+    noise: axis(NonNegative) | None = None
+    """values of finite_sample.noise"""
+    scale: axis(Positive) | None = None
+    """values of linear.scale or eigenmodes.scale"""
 
     @model_validator(mode="after")
     def _shape(self) -> GridConfig:
@@ -209,3 +219,23 @@ class ExecutionConfig(Model):
     """target length of a sampling job by the cost model (local runs: 15; clusters: 1200)"""
     memory_gib: Positive | None = None
     """memory that one job may need (default: this machine's); a study that needs more is refused"""
+    gpus: Annotated[int, Field(strict=True, ge=0)] = 0
+    """GPUs that a job of engine dense asks of a cluster; networks then train there if jax has CUDA: not the same bits"""
+    remote: Annotated[str, Field(strict=True)] | None = None
+    """s3://bucket/folder that mirrors the results folder: shards are taken from there where they are there already,
+    everything made is put there; credentials and endpoint by AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY (or ~/.aws) and
+    AWS_ENDPOINT_URL. Datasets then open by xr.open_zarr("s3://bucket/folder/<study>/<name>.zarr")"""
+    dask: Literal["embedded", "scheduler"] = "embedded"
+    """where cells are collected and analysed: embedded: by two threads of the step; scheduler: by the workers of a
+    running dask scheduler, whose address or file DASK_SCHEDULER_ADDRESS or DASK_SCHEDULER_FILE tells; equal numbers"""
+
+    @field_validator("remote")
+    @classmethod
+    def _a_bucket(cls, remote: str | None) -> str | None:
+        bucket, folder = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", r"/[A-Za-z0-9_=+,@-][A-Za-z0-9_.=+,@-]*"
+        if remote is not None and not re.fullmatch(f"{bucket}({folder})*/?", remote):
+            raise ValueError(
+                "s3://bucket or s3://bucket/folder (bucket: 3 to 63 of a-z, 0-9, . and -; folders: letters, digits and "
+                f"_ . = + , @ -, not beginning with a dot); it was {remote!r}"
+            )
+        return remote

@@ -8,7 +8,11 @@ from pydantic import Field, field_validator, model_validator
 
 from ntkpipe import kinds
 from ntkpipe.config.data import DataConfig
+from ntkpipe.config.eigenmodes import EigenmodesConfig
 from ntkpipe.config.errors import wrong
+from ntkpipe.config.finite_sample import FiniteSampleConfig
+from ntkpipe.config.linear import LinearConfig
+from ntkpipe.config.mean_field import MeanFieldConfig
 from ntkpipe.config.membership import MembershipConfig
 from ntkpipe.config.models import (
     ENGINES,
@@ -23,6 +27,7 @@ from ntkpipe.config.models import (
     TolerancesConfig,
     axis,
 )
+from ntkpipe.config.spectral_bias import SpectralBiasConfig
 from ntkpipe.config.train import RegimesConfig, TrainConfig
 
 
@@ -32,7 +37,10 @@ class StudyConfig(Model):
     kind: Literal[kinds.NAMES]
     """initialization: moments and Gram statistics of the kernel at initialization;
     first_step: how one gradient step moves the kernel; trajectory: training, K_t = K_0 + DeltaK_t;
-    membership: is a function in the RKHS of K_0, of K_t, of the limit kernel?"""
+    membership: is a function in the RKHS of K_0, of K_t, of the limit kernel? infinite_width: how far are kernels and
+    trained functions from the limit? spectral_bias: which Fourier modes are learned first? eigenmodes: at which rates,
+    under a density on the circle? finite_sample: what do N points do to the modes? linear: linear and deep linear
+    networks; mean_field: two layers as particles"""
     grid: axis(GridConfig)
     """a grid, or a list of grids whose cells are put together"""
     seeds: Count
@@ -54,13 +62,23 @@ class StudyConfig(Model):
     step: StepConfig | None = None
     """the gradient step; only with kind first_step"""
     data: DataConfig | None = None
-    """points and labels to train on; only with kind trajectory, which needs it"""
+    """points and labels to train on; only with kinds trajectory and infinite_width, which need it"""
     train: TrainConfig | None = None
-    """how networks are trained; only with kind trajectory"""
+    """how networks are trained; only with kinds trajectory and infinite_width"""
     regimes: RegimesConfig | None = None
     """how trajectories are read; only with kind trajectory"""
     membership: MembershipConfig | None = None
     """functions, points and training; only with kind membership"""
+    spectral_bias: SpectralBiasConfig | None = None
+    """frequencies, points, training and perturbations; only with kind spectral_bias"""
+    eigenmodes: EigenmodesConfig | None = None
+    """density, frequencies and training; only with kind eigenmodes"""
+    finite_sample: FiniteSampleConfig | None = None
+    """numbers of points, modes and noise; only with kind finite_sample"""
+    linear: LinearConfig | None = None
+    """data, initialization and training; only with kind linear"""
+    mean_field: MeanFieldConfig | None = None
+    """data and training; only with kind mean_field"""
     tolerances: TolerancesConfig = TolerancesConfig()
     fits: FitsConfig = FitsConfig()
 

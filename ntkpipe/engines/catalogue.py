@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from ntkpipe.networks import Network
+from ntkpipe.networks import MEAN_FIELD, Network
 
 BY_ENGINE = ("initialization", "first_step")
 """Kinds that draw by an engine; the others train explicit weights themselves: dense."""
@@ -78,6 +78,8 @@ def refuse(engine: str, task: Task) -> tuple[str, str, object] | None:
             return "precision", f"float64 where kind is {task.kind!r}", task.precision
     if task.kind not in BY_ENGINE and engine != "dense":
         return "engine", f"dense (or auto) where kind is {task.kind!r}", engine
+    if (wrong := _no_particles(task)) is not None:
+        return wrong
     if net.readout == "frozen" and not net.depth:
         return "network.readout", "trained where there is no hidden layer (nothing else is trained)", net.readout
     if task.sampling == "guided" and engine != "scalar":
@@ -97,4 +99,20 @@ def refuse(engine: str, task: Task) -> tuple[str, str, object] | None:
             return "network.bias_init", "none where sampling is guided", net.bias_init
         if net.widths and min(net.widths) < 4:
             return "grid.width", "at least 4 where sampling is guided", min(net.widths)
+    return None
+
+
+def _no_particles(task: Task) -> tuple[str, str, object] | None:
+    """What keeps a network from being a mean over particles where one is asked for; None where nothing does."""
+    net, because = task.network, f"where kind is {task.kind!r}"
+    if task.kind != MEAN_FIELD:
+        if net.parametrization == MEAN_FIELD:
+            return "network.parametrization", f"ntk or standard {because}", net.parametrization
+        return None
+    if net.parametrization == "standard":
+        return "network.parametrization", f"mean_field or ntk {because}", net.parametrization
+    if net.depth != 1:
+        return "grid.depth", f"1 {because} (its particles are the units of one hidden layer)", net.depth
+    if net.bias_init != "none":
+        return "network.bias_init", f"none {because}", net.bias_init
     return None

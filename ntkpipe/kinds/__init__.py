@@ -3,7 +3,8 @@
 To add a kind, write a folder ``kinds/<name>/`` and add its name to :data:`NAMES`:
 
 ``__init__.py``    ``KIND``, a :class:`Kind`: names only, no heavy import (the Snakefile reads it)
-``statistics.py``  names of the sums that a shard holds, for drawing and for analysis
+``statistics.py``  names of the sums that a shard holds, for drawing and for analysis (where it has sums)
+``cost.py``        ``seconds``, ``start``, ``memory`` of a draw (where no engine draws)
 ``draw.py``        ``draw(study, shard)``: the arrays of one shard
 ``analyse.py``     ``run(study)``: sums -> the datasets of ``KIND.tables``
 ``figures.py``     ``FIGURES``: figure name -> function of the datasets
@@ -23,7 +24,18 @@ from typing import Any
 
 from ntkpipe.streams import QUANTUM
 
-NAMES = ("initialization", "first_step", "trajectory", "membership")
+NAMES = (
+    "initialization",
+    "first_step",
+    "trajectory",
+    "membership",
+    "infinite_width",
+    "spectral_bias",
+    "eigenmodes",
+    "finite_sample",
+    "linear",
+    "mean_field",
+)
 
 Meaning = dict[str, tuple[str, str]]
 """variable -> (long name, equation or paper that it follows)"""

@@ -33,7 +33,7 @@ def follow(
     ``divergence`` times its first value, or is not finite, has diverged: see :class:`~ntkpipe.training.descent.State`.
     """
     advance, forward = _compiled(network)
-    state = State(start, jnp.zeros(len(y), int), jnp.full(len(y), -1), jnp.zeros(len(y), bool))
+    state = State(start, jnp.zeros(len(y), int), jnp.full(len(y), -1, int), jnp.zeros(len(y), bool))
     limit, done = divergence * jnp.sum((forward(start, x) - y) ** 2, axis=1), 0
     for step in steps:
         if step > done:

@@ -61,3 +61,10 @@ def test_the_law_at_initialization_does_not_depend_on_the_parametrization():
 )
 def test_number_of_parameters(bias_init, output_bias, count):
     assert dataclasses.replace(NET, bias_init=bias_init, output_bias=output_bias).n_parameters == count
+
+
+def test_mean_field_is_an_average_with_the_step_of_a_particle():
+    net = Network(3, (8,), sigma_w=1.5, sigma_v=0.5, parametrization="mean_field")
+    assert net.weight_variance == pytest.approx((1.5**2 / 3, 0.5**2 / 64), rel=1e-15)
+    assert net.weight_gain == pytest.approx((8 * 1.5**2 / 3, 0.5**2 / 8), rel=1e-15)
+    assert dataclasses.replace(net, readout="frozen").weight_gain == pytest.approx((8 * 1.5**2 / 3, 0), rel=1e-15)

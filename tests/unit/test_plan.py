@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -210,3 +212,34 @@ def test_summary_counts_cells_jobs_and_draws(make_plan):
 @pytest.mark.parametrize(("seconds", "text"), [(89, "89 s"), (90, "1.5 min"), (5400, "1.5 h")])
 def test_duration(seconds, text):
     assert plan.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"seeds": 200_000, "keep": "moments", "grid": {"width": 32, "depth": 4}},
+        {"seeds": 40_000, "grid": {"width": 32, "depth": 4}},
+        {"seeds": 40_000, "grid": {"width": 32, "depth": 4, "sampling": "guided"}},
+        {"seeds": 4096, "keep": "moments", "inputs": {"points": 6}},
+        {"seeds": 4096, "keep": "spectra", "inputs": {"points": 6}},
+        {"seeds": 4096, "inputs": {"points": 6}},
+        {"seeds": 4096, "inputs": {"points": 6, "keep": "diagonal"}},
+        {"seeds": 4096, "kind": "first_step"},
+    ],
+)
+def test_the_expected_size_is_that_of_the_files_within_a_factor_of_two(make_study, draw_study, tmp_path, keys):
+    study = make_study(results=tmp_path, **({"grid": {"width": 8, "depth": 2}} | keys))
+    draw_study(study)
+    found = sum(Path(shard.path).stat().st_size for shard in study.shards)
+    assert 0.5 < study.disk_bytes / 2 / found < 2
+
+
+def test_what_does_not_fit_on_the_disk_is_refused(make_study, monkeypatch):
+    keys = {"grid": {"width": [8, 16], "depth": 2}, "seeds": 10**8, "keep": "moments"}
+    need = make_study(**keys).disk_bytes
+    disk = type(shutil.disk_usage("/"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: disk(10**15, 0, int(1.01 * need)))
+    make_study(**keys)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: disk(10**15, 0, int(0.9 * need)))
+    with pytest.raises(ConfigError, match=r"seeds: must be a number whose draws fit on the disk"):
+        make_study(**keys)

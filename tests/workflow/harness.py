@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 REPO = Path(__file__).resolve().parents[2]
@@ -125,6 +128,23 @@ class Run:
         shutil.copytree(self.folder, to, symlinks=True)
         return Run(to, self.checkout)
 
+    def start(self, *arguments: str, cores: int = 2, **options: Any) -> subprocess.Popen[bytes]:
+        """Start snakemake; what it says goes to ``said.txt`` in the folder."""
+        with open(self.folder / "said.txt", "ab") as said:
+            return subprocess.Popen(
+                self.command(*arguments, cores=cores),
+                cwd=self.folder,
+                env=self.environment,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                **options,
+            )
+
+    @property
+    def said(self) -> str:
+        """What all started runs have said."""
+        return (self.folder / "said.txt").read_text()
+
     def shards(self, study: str = "*") -> dict[str, Shard]:
         """Shards by path relative to the folder."""
         files = sorted(self.folder.glob(f"results/{study}/shards/*.zarr.zip"))
@@ -146,6 +166,17 @@ class Shard:
 def hashes(shards: dict[str, Shard]) -> dict[str, str]:
     """Bytes only."""
     return {path: shard.sha256 for path, shard in shards.items()}
+
+
+def kill_tree(driver: subprocess.Popen) -> None:
+    """kill -9 of snakemake and of everything it started."""
+    family = [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]
+    for process in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGKILL)
+    driver.wait()
+    psutil.wait_procs(family[1:], timeout=30)
+    assert not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
 
 
 def flip_a_byte(file: Path) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import hashlib
 import json
 import re
 import shutil
-import signal
 import subprocess
 import time
 from datetime import datetime
@@ -16,10 +14,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 import xarray as xr
-from harness import BIN, REPO, TINY, Run, flip_a_byte, hashes
+from harness import BIN, REPO, TINY, Run, flip_a_byte, hashes, kill_tree
 
 import ntkpipe
 from ntkpipe import config as configuration
@@ -280,17 +277,6 @@ SLOW = {
 """Eight shards of about a second, in several jobs."""
 
 
-def _kill_tree(driver: subprocess.Popen) -> None:
-    """kill -9 of snakemake and of everything it started."""
-    family = [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]
-    for process in family:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.send_signal(signal.SIGKILL)
-    driver.wait()
-    psutil.wait_procs(family[1:], timeout=30)
-    assert not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
-
-
 def test_killed_run_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     target = "results/slow/sums.zarr"
     run = Run(tmp_path / "killed").configure(SLOW)
@@ -303,7 +289,7 @@ def test_killed_run_resumes_to_the_same_bytes(tmp_path: Path) -> None:
             assert driver.poll() is None, (tmp_path / "killed.txt").read_text()
             assert time.monotonic() < deadline, "no shard in time"
             time.sleep(0.02)
-        _kill_tree(driver)
+        kill_tree(driver)
     kept = run.shards()
     assert 2 <= len(kept) < 8, "the kill came too late to test anything"
     assert "lock" in run.fail(target).lower()

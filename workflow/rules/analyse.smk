@@ -15,12 +15,13 @@ for _study in PLAN.studies.values():
         conda:
             "../../environment.yml"
         resources:
-            mem_mb=1500,
-            runtime=60,
+            mem_mb=resources.memory(_study.analysis_mb),
+            runtime=resources.runtime(_study.analysis_seconds),
+            cpus_per_task=2,
         params:
             config=CONFIG,
             code=layout.code(studies=[_study], rooms=("analyse",)),
             study=_study.name,
             settings=layout.settings(_study),
         shell:
-            "python -m ntkpipe analyse --config {params.config} {params.study} 2>&1 | tee {log}"
+            "python -m ntkpipe analyse --config {params.config:q} {params.study:q} 2>&1 | tee {log:q}"

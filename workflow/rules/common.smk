@@ -2,7 +2,7 @@ import sys
 
 sys.path.insert(0, workflow.basedir)  # a checkout needs no installation
 
-from ntkpipe import layout
+from ntkpipe import failures, layout, resources
 from ntkpipe.errors import UserError
 
 # Validation comes first: a bad config is one line, exit code 1, and nothing is written.
@@ -17,7 +17,15 @@ CONFIG = str(layout.resolved(PLAN))
 
 
 onstart:
-    layout.write_resolved(PLAN)
+    try:
+        layout.write_resolved(PLAN)
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+
+
+onerror:
+    for line in failures.killed(PLAN):
+        print(line, file=sys.stderr)
 
 
 wildcard_constraints:

@@ -20,8 +20,8 @@ for _study in PLAN.studies.values():
         conda:
             "../../environment.yml"
         resources:
-            mem_mb=1500,
-            runtime=30,
+            mem_mb=resources.memory(1500),
+            runtime=resources.runtime(600),
         params:
             config=CONFIG,
             code=layout.code(
@@ -33,7 +33,7 @@ for _study in PLAN.studies.values():
             study=_study.name,
             settings=layout.settings(_study),
         shell:
-            "python -m ntkpipe figures --config {params.config} {params.study} 2>&1 | tee {log}"
+            "python -m ntkpipe figures --config {params.config:q} {params.study:q} 2>&1 | tee {log:q}"
 
 
 rule report:
@@ -51,8 +51,8 @@ rule report:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=1500,
-        runtime=30,
+        mem_mb=resources.memory(1500),
+        runtime=resources.runtime(600),
     params:
         config=CONFIG,
         code=layout.code(
@@ -63,4 +63,4 @@ rule report:
         texts=layout.texts(PLAN.studies.values()),
         title=PLAN.config.title,
     shell:
-        "python -m ntkpipe report --config {params.config} 2>&1 | tee {log}"
+        "python -m ntkpipe report --config {params.config:q} 2>&1 | tee {log:q}"

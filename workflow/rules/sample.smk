@@ -17,10 +17,11 @@ for _study in PLAN.studies.values():
                 "../../environment.yml"
             threads: 1
             resources:
-                mem_mb=_job.memory_mb,
-                runtime=layout.minutes(_job.seconds),
+                mem_mb=resources.memory(_job.memory_mb),
+                runtime=resources.runtime(_job.seconds),
+                gpu=resources.gpus(_job, PLAN.config.execution.gpus),
             params:
                 config=CONFIG,
                 code=layout.sample_code(_study, _job),
             shell:
-                "python -m ntkpipe sample --config {params.config} {output} 2>&1 | tee {log}"
+                "python -m ntkpipe sample --config {params.config:q} {output:q} 2>&1 | tee {log:q}"

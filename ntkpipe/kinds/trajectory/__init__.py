@@ -22,6 +22,9 @@ def check(config: Any) -> None:
         raise ValueError("given data where kind is 'trajectory'; it had none")
     check_own_points(config, "those of data")
     methods = {method for grid in config.grid for method in grid.method or (train.method,)}
+    for key in ("rtol", "atol") if "flow" not in methods else ():
+        if (value := getattr(train, key)) != type(train).model_fields[key].default:
+            raise wrong(("train", key), f"left out where the method of no cell is 'flow'; it was {value:g}")
     if "sgd" in methods and train.batch is None:
         raise wrong(("train", "batch"), "given where the method of a cell is 'sgd'; it had none")
     if "sgd" not in methods and train.batch is not None:

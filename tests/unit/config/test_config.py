@@ -11,6 +11,7 @@ from ntkpipe import config, kinds, plan
 from ntkpipe.config.models import Model
 from ntkpipe.errors import ConfigError
 
+REPO = Path(config.__file__).parents[2]
 TOO_WIDE = {"grid": {"width": 64, "depth": 1}, "engine": "dense", "execution": {"memory_gib": 0.01}}
 NORMAL = {"network": {"bias_init": "normal"}}
 TANH = {"network": {"activation": "tanh"}}
@@ -350,12 +351,21 @@ def test_config_is_frozen_and_survives_its_own_dump(study_tree, tmp_path):
     ]
 
 
-def test_the_examples_of_the_readme_are_studies(tmp_path):
-    """One of each kind; they can be planned as they stand."""
-    text = (Path(config.__file__).parents[2] / "README.md").read_text()
+def test_the_example_of_the_readme_can_be_planned(tmp_path):
+    text = (REPO / "README.md").read_text()
     (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-    planned = plan.make(_load(tmp_path, f"results: {tmp_path}\n{example}"))
-    assert [study.config.kind for study in planned.studies.values()] == list(kinds.NAMES)
+    plan.make(_load(tmp_path, f"results: {tmp_path}\n{example}"))
+    assert [kind for kind in kinds.NAMES if f"| `{kind}` |" not in text] == []
+
+
+def test_the_default_config_has_every_kind():
+    studies = config.load(REPO / "config/config.yaml").studies
+    assert {study.kind for study in studies.values()} == set(kinds.NAMES)
+
+
+@pytest.mark.parametrize("path", sorted((REPO / "config/thesis").glob("*.yaml")), ids=lambda path: path.stem)
+def test_full_size_configs_are_right(path):
+    config.load(path)
 
 
 def test_every_key_is_documented():

@@ -91,6 +91,12 @@ BAD = {
         "left out where the method of no cell is 'sgd'",
         "2",
     ),
+    "tolerance of the flow where none flows": (
+        {"train": {"rtol": 1e-5}},
+        "train.rtol",
+        "left out where the method of no cell is 'flow'",
+        "1e-05",
+    ),
     "unknown method in the grid": (
         {"grid": {"width": 4, "depth": 1, "method": "adam"}},
         "grid.method",
@@ -147,7 +153,9 @@ def test_bad_value_is_named_with_path_must_and_was(name, make_plan):
 @pytest.mark.parametrize("kind", ["initialization", "first_step"])
 def test_settings_of_training_are_refused_elsewhere(study_tree, key, kind):
     for wrong in ({}, {"steps": 0, "loss": 7, "kind": "file"}, {"unknown": 1}, 3):  # whatever else is wrong with them
-        with pytest.raises(ConfigError, match=f"without {key} unless kind is 'trajectory'; it had {key}") as caught:
+        with pytest.raises(
+            ConfigError, match=f"without {key} unless kind is 'trajectory'(?: or 'infinite_width')?; it had {key}"
+        ) as caught:
             config.parse(study_tree(kind=kind, **{key: wrong}))
         assert "\n" not in str(caught.value)
 

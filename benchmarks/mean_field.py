@@ -1,0 +1,54 @@
+"""Cost of particles: `python benchmarks/mean_field.py` (about a minute); linear in the width, the limit in its nodes.
+
+Prints core-seconds of eight networks without compiling, over those of half the width, and what the cost model says.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import time
+
+from ntkpipe import angles
+from ntkpipe.config.mean_field import MeanFieldConfig
+from ntkpipe.engines.catalogue import Task
+from ntkpipe.kinds.mean_field import cost, draw
+from ntkpipe.networks import Network
+from ntkpipe.streams import Stream
+from ntkpipe.theory import mean_field
+
+WIDTHS = (512, 1024, 2048, 4096)
+SETTINGS = MeanFieldConfig(train=32, steps=200, eta=0.03, snapshots=4)
+
+
+def seconds(function, *args) -> float:
+    """Process time of a call."""
+    begin = time.process_time()
+    function(*args)
+    return time.process_time() - begin
+
+
+def main() -> None:
+    """Print the table."""
+    print(f"{'m':>8}{'s':>9}{'over half':>11}{'model':>9}")
+    before = None
+    for m in WIDTHS:
+        network, stream = Network(2, (m,), parametrization="mean_field"), Stream(0, "benchmark")
+        draw.train(network, SETTINGS, stream, 0, 8)
+        took = seconds(draw.train, network, SETTINGS, stream, 1, 8)
+        task = Task(network, SETTINGS.train, "float64", "plain", "mean_field", SETTINGS)
+        ratio = f"{took / before:.2f}" if before else ""
+        print(f"{m:>8}{took:>9.2f}{ratio:>11}{8 * cost.seconds(task):>9.2f}", flush=True)
+        before = took
+    theta, y = draw.data(SETTINGS)
+    x = angles.on_circle(theta)
+    for count in (256, 512):
+        nodes = mean_field.quadrature("relu", count, 16)
+        took = seconds(mean_field.follow, network, nodes, SETTINGS.snapshot_steps, x, y, 0.003)
+        print(f"limit, {len(nodes.p)} nodes: {took:.2f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Words that the sentences and tables of an eigenmodes study share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ntkpipe import tables
+from ntkpipe.networks import SETTINGS
+
+OWN = ("density", "train_points", "scale")
+"""Coordinates of this kind."""
+BIASES = {"none": "no biases", "zero": "biases from 0", "normal": "random biases"}
+
+
+def varying(frame: pd.DataFrame) -> list[str]:
+    """Settings, depth and width that differ between the cells."""
+    return tables.varying(frame, ("depth", "width", *SETTINGS, *OWN))
+
+
+def setting(row: Any, names: list[str]) -> str:
+    """A cell in words, by what varies in the study; of a fit over cells, by what they share."""
+    said = []
+    for name in names:
+        value = getattr(row, name)
+        if (isinstance(value, float) and np.isnan(value)) or value in ("", 0):
+            continue
+        if name == "bias_init":
+            said.append(BIASES[value])
+        elif name == "density":
+            said.append(str(value))
+        else:
+            said.append(f"{name.replace('train_points', 'N').replace('_', ' ')} {tables.number(value)}")
+    return ", ".join(said) or "the one cell"
+
+
+def estimate(row: Any, digits: str = ".3g") -> str:
+    """An estimate with its interval."""
+    return tables.interval(row.estimate, row.low, row.high, digits)
+
+
+def share_inside(rows: pd.DataFrame, of: str = "predicted") -> tuple[int, int]:
+    """How many intervals hold the prediction, of how many that have both."""
+    known = rows[np.isfinite(rows.low) & np.isfinite(rows[of])]
+    return int(((known.low <= known[of]) & (known[of] <= known.high)).sum()), len(known)

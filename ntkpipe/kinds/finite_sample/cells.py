@@ -1,0 +1,28 @@
+"""Which cells of a finite_sample study stand side by side in figures and sentences."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from ntkpipe.networks import SETTINGS
+
+
+def alike(dataset: xr.Dataset, *, one_width: bool = True) -> pd.DataFrame:
+    """One row a cell of the depth, settings and noise that most cells share, with its place as ``cell``, by rising N.
+
+    ``one_width``: of the width with most N, of several the widest. Cells whose widths differ by layer are
+    left out, so there may be none.
+    """
+    frame = dataset.drop_dims([dim for dim in dataset.dims if dim != "cell"]).to_dataframe().reset_index(drop=True)
+    frame = frame.assign(cell=np.arange(len(frame)))
+    frame = frame[frame.width > 0]
+    if frame.empty:
+        return frame
+    groups = frame.groupby(["depth", *SETTINGS, "noise"], sort=False)
+    frame = groups.get_group(groups.size().idxmax())
+    if one_width:
+        counts = frame.groupby("width").size()
+        frame = frame[frame.width == counts[counts == counts.max()].index.max()]
+    return frame.sort_values(["train_points", "width"])

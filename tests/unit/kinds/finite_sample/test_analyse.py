@@ -1,0 +1,130 @@
+"""From draws to errors, exponents and sentences, on small studies."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from ntkpipe import kinds, store, tables
+from ntkpipe.figures import style
+from ntkpipe.kinds.finite_sample import limits, report
+from ntkpipe.kinds.finite_sample.figures import FIGURES
+from ntkpipe.theory import concentration
+from ntkpipe.topics import sentences
+
+SETTINGS = {"modes": 2, "omega": [1.5], "eval": 8}
+
+
+@pytest.fixture(scope="module")
+def study(made, tmp_path_factory):
+    """Three N at one width, another width, and the same draws with other noise."""
+    grid = [{"width": 32, "depth": 1, "train": [8, 16, 32]}, {"width": 8, "depth": 1, "train": 16}]
+    grid.append({"width": 32, "depth": 1, "train": 16, "noise": 0.0})
+    return made(
+        tmp_path_factory.mktemp("finite_sample"),
+        kind="finite_sample",
+        grid=grid,
+        seeds=24,
+        network={"bias_init": "zero", "output_bias": False},
+        finite_sample=SETTINGS,
+    )
+
+
+@pytest.fixture(scope="module")
+def equal(made, tmp_path_factory):
+    """Equal angles, two of the modes at Nyquist, without noise; one cell."""
+    settings = SETTINGS | {"points": "equal", "modes": 4, "train": 8, "noise": 0.0, "eval": 16}
+    return made(
+        tmp_path_factory.mktemp("equal"), kind="finite_sample", grid={"width": 16, "depth": 1}, seeds=8,
+        finite_sample=settings,
+    )  # fmt: skip
+
+
+def loaded(study, name="finite_sample"):
+    return store.read_rows(Path(study.folder) / f"{name}.zarr").load()
+
+
+def test_errors_are_those_of_the_matrices_drawn(study):
+    data, draws = loaded(study), loaded(study, "sampled_modes")
+    values = np.diag(np.repeat(data["eigenvalue"][1].values, [1, 2, 2]))
+    off = draws["coupling"][1, :, 1].values - values
+    found = data["error_value"][1].sel(kernel="network", error="operator").values
+    np.testing.assert_allclose(found, np.sqrt((off**2).sum(axis=(1, 2))), rtol=1e-12)
+    assert float(data["quantile"][1].sel(kernel="network", error="operator")) == pytest.approx(np.quantile(found, 0.9))
+    assert float(data["rms"][1].sel(kernel="network", error="operator")) == pytest.approx(np.sqrt((found**2).mean()))
+    width = draws["coupling"][1, :, 1] - draws["coupling"][1, :, 0]
+    np.testing.assert_allclose(data["width_error"][1], np.sqrt((width**2).sum(("mode", "mode_"))), rtol=1e-12)
+    limit = limits.spectrum(study.cells[1].network)
+    bounds = concentration.bounds(limit.eigenvalues[:3], limit.squared[:5], limit.kappa, 16, 0.1)
+    for error, bound in bounds.items():
+        assert float(data["bound"][1].sel(error=error)) == pytest.approx(bound, rel=1e-12)
+    assert (data["exceeded"].sel(kernel="limit") == 0).all()
+
+
+def test_noise_has_its_exact_size_and_interval(study):
+    data, draws = loaded(study), loaded(study, "sampled_modes")
+    np.testing.assert_allclose(data["noise_exact"], [0.25 / 8, 0.25 / 16, 0.25 / 32, 0.25 / 16, 0.0])
+    unit = draws["noise_modes"][0, :, 1] / np.sqrt(draws["gram"][0, :, 1, 1])
+    assert float(data["noise_square"][0, 1]) == pytest.approx(float((unit**2).mean()))
+    total = float((unit**2).sum())
+    assert float(data["noise_square_high"][0, 1]) == pytest.approx(total / stats.chi2.ppf(0.025, 24))
+    excess = (draws["error_noisy"] - draws["error_clean"])[2].values
+    assert float(data["excess"][2, 2]) == pytest.approx(excess[:, 2].mean())
+    assert float(data["added"][2]) == float(data["excess"][2, 2])
+    assert float(data["excess"][4].max()) == 0.0
+
+
+def test_exponents_are_slopes_over_the_cells(study):
+    fits, data = tables.load(study, "fits"), loaded(study)
+    row = fits[(fits.error == "gram") & (fits.quantity == "points")].iloc[0]
+    logs = np.log(data["error_value"][:3].sel(error="gram", kernel="limit").values).mean(axis=1)
+    assert row.estimate == pytest.approx(np.polyfit(np.log([8, 16, 32]), logs, 1)[0], rel=1e-9)
+    assert row.exact == pytest.approx(-0.5) and row.low < row.estimate < row.high
+    both = fits[(fits.of == "width") & (fits.quantity == "n")].iloc[0]
+    assert both.n_cells == 4 and both.expected == -0.5 and both.low < -0.5 < both.high
+    design = np.column_stack([np.ones(4), np.log([8, 16, 32, 16]), np.log([32, 32, 32, 8])])
+    means = np.log(data["width_error"][:4].values).mean(axis=1)
+    assert both.estimate == pytest.approx(np.linalg.lstsq(design, means, rcond=None)[0][2], rel=1e-9)
+
+
+def test_the_report_answers_and_verifies(study):
+    section = report.section(study)
+    said = " ".join(sentences(section["topics"]))
+    for words in (
+        "Exponents in N",
+        "Bound over measured quantile",
+        "It adds",
+        "Between the points",
+        "fitted as N^p n^q",
+    ):
+        assert words in said
+    assert not re.search(r"\b(nan|inf)\b", said)
+    rows = section["verification"]
+    inside = sum(row["inside"] == "yes" for row in rows)
+    assert len(rows) == 72 and inside > 0.8 * len(rows)  # 95 % each, of which those of one cell hang together
+    assert f"{inside} of {len(rows)} intervals" in section["coverage"]
+    assert "120 of 120 networks" in section["coverage"]
+
+
+def test_equal_angles_are_exact_and_have_no_bounds(equal):
+    data = loaded(equal)
+    limit = data.isel(cell=0).sel(kernel="limit")
+    np.testing.assert_allclose(limit["entry_rms"], limit["entry_exact"], atol=1e-12)
+    np.testing.assert_allclose(limit["diagonal"], limit["diagonal_exact"], atol=1e-12)
+    known = np.isfinite(limit["action_exact"])  # the sine at Nyquist is 0 on every point
+    np.testing.assert_allclose(limit["action_square"][known], limit["action_exact"][known], atol=1e-12)
+    assert np.isnan(data["bound"]).all() and np.isnan(data["noise_exact"] / data["noise_exact"]).all()
+    section = report.section(equal)
+    said = " ".join(sentences(section["topics"]))
+    assert "not all below Nyquist" in said and "Bound over" not in said and not re.search(r"\bnan\b", said)
+    assert all(row["inside"] == "yes" for row in section["verification"] if row["sampler"] == "limit")
+
+
+def test_figures_say_what_they_cannot_show(equal):
+    tables_of = {name: loaded(equal, name) for name in kinds.of(equal).tables(equal)}
+    with style.applied():
+        for name in ("points_and_width", "noise_by_mode"):
+            with pytest.raises(style.NothingToDraw, match="this study has"):
+                FIGURES[name](tables_of)

@@ -1,0 +1,109 @@
+"""Datasets and report of linear studies: values beside their exact ones; sentences on studies that know less."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ntkpipe import figures, kinds, store, tables, topics
+from ntkpipe.analysis import linear as analysis
+
+SETTINGS = {
+    "dim": 4, "outputs": 2, "singular_values": [1.5, 0.5], "steps": 60, "snapshots": 12, "points": [2, 6],
+    "flow_width": 4,
+}  # fmt: skip
+KEYS = {"kind": "linear", "network": {"activation": "linear"}, "linear": SETTINGS, "seeds": 6}
+
+
+@pytest.fixture(scope="module")
+def study(made, tmp_path_factory):
+    grid = [
+        {"width": 1, "depth": 0},
+        {"width": [4, 24], "depth": 1, "parametrization": "standard", "scale": [0.5, 2.0]},
+        {"width": [8, 24], "depth": 1},
+    ]
+    study = made(tmp_path_factory.mktemp("linear"), grid=grid, **KEYS)
+    tables.run(study)
+    return study
+
+
+def read(study, name):
+    return store.read_rows(f"{study.folder}/{name}.zarr").load()
+
+
+def said(study) -> list[str]:
+    return topics.sentences(kinds.load(study, "report").section(study)["topics"])
+
+
+def test_means_are_those_of_the_draws(study):
+    draws, found = read(study, "linear_runs"), read(study, "linear")
+    logs = np.log(draws["drift"].values[1:, :, -1])
+    np.testing.assert_allclose(found["drift_end"].values[1:], np.exp(logs.mean(axis=1)))
+    assert (
+        ((found["drift_end_low"] < found["drift_end"]) & (found["drift_end"] < found["drift_end_high"]))
+        .values[1:]
+        .all()
+    )
+    np.testing.assert_allclose(found["factor"].values[0, 1], found["factor_exact"].values[0, 1], atol=1e-12)
+    errors = draws["teacher_error"].values[0]
+    np.testing.assert_allclose(found["teacher_error"].values[0], errors.mean(axis=0))
+
+
+def test_fits_stand_beside_their_exact_values(study):
+    fits = tables.load(study, "fits").set_index("quantity")
+    np.testing.assert_allclose(fits.loc["threshold"].estimate, 1, rtol=1e-6)
+    np.testing.assert_allclose(fits.loc["decay_factor"].estimate, fits.loc["decay_factor"].expected, atol=1e-6)
+    for name in ("balance_order", "flow_order", "mode_order"):
+        rows = fits.loc[name]
+        assert ((rows.low <= 1 + 1e-9) & (rows.high >= 1 - 1e-9)).all(), rows[["estimate", "low", "high"]]
+    assert set(fits.loc["limit_width_exponent"].expected) == {-0.5}
+    assert (fits.loc["drift_scale_exponent"].expected < 0).all()
+
+
+def test_every_verified_number_holds_its_exact_value(study):
+    rows = kinds.load(study, "report").verification(tables.load(study, "fits"))
+    exact = [row for row in rows if "teacher error" not in row["cell"]]  # 95 % intervals of random means may miss
+    assert len(exact) > 10 and {row["inside"] for row in exact} == {"yes"}
+
+
+def test_the_report_answers_with_numbers_of_the_tables(study):
+    text, cells = "\n".join(said(study)), tables.load(study, "linear")
+    widest = cells[(cells.width == 24) & (cells.parametrization == "standard") & (cells.scale == 0.5)].iloc[0]
+    assert f"{widest.drift_end:.3g}" in text and f"infinite width {widest.drift_limit:.3g}" in text
+    assert "times 2/lambda_max(A) on, by bisection" in text and "theory -1/2" in text
+
+
+@pytest.mark.parametrize(
+    ("grid", "silent"),
+    [
+        ({"width": 1, "depth": 0}, ("Gradient flow", "infinite width", "singular values evolve")),
+        ({"width": 12, "depth": 1}, ("Gradient flow", "exponent", "ker A")),
+        ({"width": 12, "depth": 1, "eta": 9.0}, ("Gradient flow", "ker A")),  # diverges
+    ],
+)
+def test_what_a_study_does_not_know_is_left_out(grid, silent, made, tmp_path):
+    study = made(tmp_path, grid=grid, **(KEYS | {"seeds": 3}))
+    tables.run(study)
+    text = "\n".join(said(study))
+    assert not [words for words in silent if words in text] and "nan" not in text
+    if grid["depth"] == 0:
+        figures.run(study)  # those of deep networks say that there is nothing to draw
+
+
+def test_order_removes_the_first_correction():
+    eta = 0.1 / 2.0 ** np.arange(5)
+    estimate, runs = analysis.order(np.stack([eta**1.5 * (1 + eta), 2 * eta**1.5 * (1 - 2 * eta)]), 0.95)
+    assert runs == pytest.approx(1.5, abs=1e-3) and estimate.low < 1.5 < estimate.high
+
+
+def test_decay_factor_stops_at_rounding_and_keeps_the_sign():
+    steps = np.array([0, 1, 2, 30, 60])
+    path = np.array([(-0.5) ** k if k < 60 else 1e-16 for k in steps])
+    assert analysis.decay_factor(path[None], steps) == pytest.approx([-0.5])
+
+
+def test_crossing_is_exact_for_a_power_law():
+    x = np.array([0.5, 1.0, 2.0])
+    found = analysis.crossing(x, np.stack([0.3 * x**-2, 1e-3 * x**-2], axis=1), 0.1)
+    assert found[0] == pytest.approx(3**0.5) and np.isnan(found[1])
+    assert analysis.exponents_of_runs(x, 0.3 * x[:, None] ** -2) == pytest.approx([-2])

@@ -1,0 +1,176 @@
+"""One zip of a study: the same bytes each time, every file in it checked, metadata that RO-Crate 1.1 asks for."""
+
+import hashlib
+import json
+import os
+import subprocess
+import zipfile
+
+import pytest
+import xarray as xr
+import yaml
+
+from ntkpipe import archive, collect, config, kinds, layout, plan, tables, verify
+from ntkpipe.errors import DamagedFile, UserError
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory, study_tree, draw_study):
+    """A results folder with one study: datasets, shards, tables, the config of the run; and what runs leave."""
+    folder = tmp_path_factory.mktemp("run") / "results"
+    tree = study_tree(results=folder, grid={"width": 8, "depth": [2, 3]}, seeds=1024)
+    planned = plan.make(config.parse(tree | {"title": "Größe <of> K"}))
+    study = planned.studies["s"]
+    layout.write_resolved(planned)
+    draw_study(study)
+    collect.run(study)
+    kinds.load(study, "analyse").run(study)
+    tables.run(study)
+    (folder / "s/logs").mkdir(exist_ok=True)
+    (folder / "s/logs/seconds.tsv").write_text("a\t1\t2\n")
+    (folder / ".jax_cache").mkdir()
+    (folder / ".jax_cache/x").write_text("compiled")
+    (folder / "s/moments.zarr/.snakemake_timestamp").write_text("")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def packed(results, tmp_path_factory):
+    """The archive of it, unpacked."""
+    to = tmp_path_factory.mktemp("packed")
+    authors = ("Ada Lovelace https://orcid.org/0000-0000-0000-0001", "B. Riemann")
+    archive.run(results, to / "a.zip", "https://spdx.org/licenses/CC-BY-4.0", authors)
+    with zipfile.ZipFile(to / "a.zip") as held:
+        held.extractall(to / "a")
+    return to / "a"
+
+
+def test_the_same_bytes_each_time_and_wherever_the_folder_is(results, tmp_path, monkeypatch):
+    archive.run(results, tmp_path / "a.zip")
+    monkeypatch.chdir(results.parent)
+    for file in results.rglob("*"):
+        os.utime(file)
+    told = archive.run("results", tmp_path / "b.zip")
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+    assert hashlib.sha256((tmp_path / "b.zip").read_bytes()).hexdigest() in told
+    assert sorted(os.listdir(tmp_path)) == ["a.zip", "b.zip"]
+
+
+def test_every_file_is_there_with_its_checksum(packed, results):
+    done = subprocess.run(["sha256sum", "--strict", "-c", archive.MANIFEST], cwd=packed, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    files = {str(file.relative_to(packed)) for file in packed.rglob("*") if file.is_file()}
+    assert done.stdout.count(": OK") == len(files) - 1  # but its own
+    due = {str(file.relative_to(results)) for file in results.rglob("*") if file.is_file()}
+    left_out = {name for name in due if "/logs/" in name or "/shards/" in name or "/." in f"/{name}"}
+    assert files == due - left_out | {archive.MANIFEST, archive.CRATE}
+    assert left_out > {"s/logs/seconds.tsv", ".jax_cache/x", "s/moments.zarr/.snakemake_timestamp"}
+
+
+def test_datasets_open_from_the_archive(packed, results):
+    for name in ("moments", "samples", "sums", "fits"):
+        opened = xr.open_zarr(packed / f"s/{name}.zarr").load()
+        xr.testing.assert_identical(opened, xr.open_zarr(results / f"s/{name}.zarr").load())
+    lines = list(verify.lines(str(packed / "s")))
+    assert [whole for whole, _ in lines if "zarr: whole" in _] == [True] * 4
+
+
+def _graph(packed):
+    tree = json.loads((packed / archive.CRATE).read_text())
+    assert tree["@context"] == "https://w3id.org/ro/crate/1.1/context"
+    found = {entity["@id"]: entity for entity in tree["@graph"]}
+    assert len(found) == len(tree["@graph"])
+    return found
+
+
+def _list(value):
+    return value if isinstance(value, list) else [value]
+
+
+def test_metadata_have_what_ro_crate_requires(packed):
+    """https://www.researchobject.org/ro-crate/specification/1.1: metadata descriptor, root, data entities."""
+    graph = _graph(packed)
+    assert all(entity.get("@type") for entity in graph.values())
+    descriptor, root = graph["ro-crate-metadata.json"], graph["./"]
+    assert descriptor["@type"] == "CreativeWork" and descriptor["about"] == {"@id": "./"}
+    assert descriptor["conformsTo"] == {"@id": "https://w3id.org/ro/crate/1.1"}
+    assert root["@type"] == "Dataset" and root["name"] == "Größe <of> K" and root["description"]
+    assert len(root["datePublished"]) == len("2026-01-01")
+    assert root["license"] == {"@id": "https://spdx.org/licenses/CC-BY-4.0"} and root["license"]["@id"] in graph
+    parts = [part["@id"] for part in root["hasPart"]]
+    for name in parts:
+        if name.endswith("/"):
+            assert graph[name]["@type"] == "Dataset" and (packed / name).is_dir()
+        else:
+            assert graph[name]["@type"] == "File" and (packed / name).is_file()
+            assert int(graph[name].get("contentSize", (packed / name).stat().st_size)) == (packed / name).stat().st_size
+    for file in packed.rglob("*"):  # every file is a part, or within one
+        name = str(file.relative_to(packed))
+        covered = name in parts or any(name.startswith(part) for part in parts if part.endswith("/"))
+        assert covered or file.is_dir() or name == archive.CRATE
+
+
+def test_every_reference_leads_somewhere(packed):
+    graph = _graph(packed)
+
+    def references(value):
+        if isinstance(value, dict):
+            if set(value) == {"@id"}:
+                yield value["@id"]
+            for one in value.values():
+                yield from references(one)
+        elif isinstance(value, list):
+            for one in value:
+                yield from references(one)
+
+    outside = {"https://w3id.org/ro/crate/1.1"}
+    assert {name for entity in graph.values() for name in references(entity)} - outside <= graph.keys()
+
+
+def test_metadata_say_who_and_what_made_it(packed, results):
+    graph = _graph(packed)
+    attrs = xr.open_zarr(results / "s/moments.zarr").attrs
+    people = [graph[author["@id"]]["name"] for author in graph["./"]["author"]]
+    assert people == ["Ada Lovelace", "B. Riemann"] and "https://orcid.org/0000-0000-0000-0001" in graph
+    made = [entity for entity in graph.values() if entity["@type"] == "CreateAction"]
+    assert {part["@id"] for run in made for part in _list(run["result"])} == {
+        f"s/{name}.zarr/" for name in ("moments", "samples", "sums", "fits")
+    }
+    for run in made:
+        assert attrs["config_sha256"] in run["description"] and run["object"] == {"@id": "config.yaml"}
+        tool = graph[run["instrument"]["@id"]]
+        assert attrs["git_commit"] in tool["softwareVersion"]
+        assert f"jax {attrs['versions']['jax']}" in tool["softwareRequirements"]
+    assert any(text.startswith("s2: ") for text in graph["s/moments.zarr/"]["variableMeasured"])
+
+
+def test_one_study_with_its_shards(results, tmp_path):
+    archive.run(results / "s", tmp_path / "s.zip", with_shards=True)
+    with zipfile.ZipFile(tmp_path / "s.zip") as held:
+        names = held.namelist()
+        assert yaml.safe_load(held.read("config.yaml"))["title"] == "Größe <of> K"
+    assert sum(name.startswith("s/shards/") for name in names) == 2
+    assert all(info.startswith("s/") or info in ("config.yaml", archive.CRATE, archive.MANIFEST) for info in names)
+
+
+def test_a_damaged_dataset_is_not_archived(results, tmp_path):
+    chunk = results / "s/moments.zarr/s2/c/0"
+    good = chunk.read_bytes()
+    chunk.write_bytes(good + b"x")
+    try:
+        with pytest.raises(DamagedFile, match="s2/c/0 is altered"):
+            archive.run(results, tmp_path / "a.zip")
+    finally:
+        chunk.write_bytes(good)
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_cannot_be_archived_is_said(results, tmp_path):
+    with pytest.raises(UserError, match=r"--output: must be outside the archived folder"):
+        archive.run(results, results / "a.zip")
+    for folder, why in ((tmp_path, "keeps its config.yaml"), (tmp_path / "none", "results or study folder")):
+        with pytest.raises(UserError, match=why):
+            archive.run(folder, tmp_path.parent / "a.zip")
+    (tmp_path / "config.yaml").write_text("title: t\n")
+    with pytest.raises(UserError, match="a folder with datasets"):
+        archive.run(tmp_path, tmp_path.parent / "a.zip")
