@@ -20,7 +20,7 @@ test: $(VENV)/.ready lint  ## lint, unit, law and workflow tests
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(CORES) --dist worksteal -m "not fault and not slurm"
 
 faults: $(VENV)/.ready  ## the two tables of docs/faults.md: kills, full disks, damage, other Pythons
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(CORES) --dist worksteal -m fault tests/faults
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(CORES) --dist worksteal -m fault
 
 slurm: $(VENV)/.ready  ## profiles/slurm on a real Slurm of one node (installed where root has apt-get, else skipped)
 	tests/slurm/install

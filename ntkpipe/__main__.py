@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 import click
 
@@ -192,8 +191,9 @@ def _one_thread() -> None:
 
 def _use_compilation_cache(results: str) -> None:
     """Compile once per shape, across jobs too."""
-    cache = Path(results).resolve() / ".jax_cache"
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    from ntkpipe import compiling
+
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(compiling.folder(results)))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
 

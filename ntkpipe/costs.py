@@ -37,7 +37,7 @@ def seconds_per_draw(engine: str, task: Task) -> float:
         case "matrix_free":
             return 5e-5 + sum(4e-6 + n * (2e-8 * k + 2.5e-9 * k * k) for n in net.widths)
         case "dense":
-            return 5e-5 + net.n_parameters * (2.0e-8 + 0.5e-9 * k)
+            return 5e-5 + 2e-5 * net.depth + net.n_parameters * (3.2e-8 + 0.5e-9 * k)
     return 0.0
 
 
@@ -45,7 +45,7 @@ def seconds_to_start(engine: str, task: Task) -> float:
     """Per cell: compiling, for what compiles."""
     if task.kind not in BY_ENGINE:
         return kinds.load(task.kind, "cost").start(task)
-    return 3.0 if engine == "dense" else 0.0
+    return 5.0 if engine == "dense" else 0.0
 
 
 def bytes_needed(engine: str, task: Task) -> int:

@@ -104,8 +104,9 @@ class Study:
 
     @property
     def analysis_mb(self) -> int:
-        """Peak memory of collecting and of the analysis: two cells at a time, with what is made of them."""
-        return 1000 + ceil(6 * self.config.seeds * bytes_per_draw(self.config, self.cells[0].n_inputs) / 2**20)
+        """Peak memory of collecting and of the analysis: two cells at a time, with what is made of them; the plan."""
+        two = 6 * self.config.seeds * bytes_per_draw(self.config, self.cells[0].n_inputs) / 2**20
+        return 1000 + ceil(two + 0.01 * len(self.cells))
 
     @property
     def analysis_seconds(self) -> float:

@@ -19,7 +19,7 @@ def order(
 
     log2 of the quotients of neighbouring gaps, extrapolated to a step of 0: with gap = c eta^p (1 + b eta + ...) it is
     p + O(eta), so 2 p_H - p_{H-1} is p + O(eta^2). The interval is Student's t over runs (nothing where they are not
-    ``random`` but all alike), wider on both sides by what the last halving changed, no less than what is left.
+    ``random`` but all alike), wider on both sides by what the last halving and the extrapolation changed, the larger.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         found = np.log2(gaps[:, :-1] / gaps[:, 1:])
@@ -28,7 +28,8 @@ def order(
     if not random:
         low = high = value
     known = np.isfinite(runs[:, -1])
-    left = abs(float(np.mean(runs[known, -1] - runs[known, -2]))) if known.any() else np.nan
+    changes = (runs[known, -1] - runs[known, -2], runs[known, -1] - found[known, -1])
+    left = max(abs(float(np.mean(change))) for change in changes) if known.any() else np.nan
     return Estimate(value, low - left, high + left), runs[:, -1]
 
 
@@ -53,8 +54,13 @@ def largest_distance(
     other: Float[np.ndarray, "*seed snapshot output input"],
     target: Float[np.ndarray, "output input"],
 ) -> Float[np.ndarray, " seed"]:
-    """Largest |A - A'|_F/|A*|_F at a snapshot; NaN of a run that diverged."""
-    return np.max(np.linalg.norm(maps - other, axis=(2, 3)), axis=1) / np.linalg.norm(target)
+    """Largest |A - A'|_F/|A*|_F from the snapshot on at which A' has come half of its way; NaN of a run that diverged.
+
+    Before, it is the size of the random A at the start, whatever training does. At the end if A' never comes that far.
+    """
+    left = np.linalg.norm(other - target, axis=(-2, -1)).reshape(-1, maps.shape[1]).mean(axis=0)
+    first = np.argmax(left <= left[0] / 2) if (left <= left[0] / 2).any() else maps.shape[1] - 1
+    return np.max(np.linalg.norm(maps - other, axis=(2, 3))[:, first:], axis=1) / np.linalg.norm(target)
 
 
 def exponent_over_cells(x: list[float], sizes: list[np.ndarray], confidence: float) -> Estimate:

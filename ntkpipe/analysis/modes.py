@@ -36,6 +36,11 @@ class AtKernel(NamedTuple):
     ratio: Float[np.ndarray, "seed target look"]
 
 
+def descending(x: Float[np.ndarray, "seed mode"]) -> Float[np.ndarray, "seed mode"]:
+    """x = eta l as it is where none reaches 2, beyond which (1 - x)^k has no bound; else NaN, for the whole seed."""
+    return np.where(np.max(x, axis=1, keepdims=True, initial=0.0, where=~np.isnan(x)) < 2, x, np.nan)
+
+
 def kept(x: Float[np.ndarray, "*shape"], steps: Int[np.ndarray, " snapshot"]) -> Float[np.ndarray, "*shape snapshot"]:
     """(1 - x)^k for each number of steps k."""
     return (1 - x[..., None]) ** steps
@@ -58,9 +63,10 @@ def linear(
 ) -> Linear:
     """Gradient descent with the kernel K = V l V^T of ``eigen`` (one for all seeds, or one a seed) throughout.
 
-    ``cross``: K between held-out and train points; f - f_0 = -cross V ((1 - (1 - eta l)^k)/l) V^T r_0 there.
+    ``cross``: K between held-out and train points; f - f_0 = -cross V ((1 - (1 - eta l)^k)/l) V^T r_0 there. NaN from
+    the first step on where the kernel descends without bound, eta l_1 >= 2: that predicts nothing.
     """
-    x = rate[:, None] * np.maximum(eigen.values, 0.0)
+    x = descending(rate[:, None] * np.maximum(eigen.values, 0.0))
     start = np.einsum("sni,stn->sti", np.broadcast_to(eigen.vectors, (len(rate), *eigen.vectors.shape[1:])), residual)
     left = np.einsum("sik,sti->stki", kept(x, steps), start)
     moved = -np.einsum("s,sik,sti->stki", rate, gain(x, steps), start)

@@ -220,7 +220,7 @@ class ExecutionConfig(Model):
     memory_gib: Positive | None = None
     """memory that one job may need (default: this machine's); a study that needs more is refused"""
     gpus: Annotated[int, Field(strict=True, ge=0)] = 0
-    """GPUs that a job of engine dense asks of a cluster; networks then train there if jax has CUDA: not the same bits"""
+    """GPUs that a job of engine dense asks of a cluster; networks then train there if jax has CUDA: other bits"""
     remote: Annotated[str, Field(strict=True)] | None = None
     """s3://bucket/folder that mirrors the results folder: shards are taken from there where they are there already,
     everything made is put there; credentials and endpoint by AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY (or ~/.aws) and

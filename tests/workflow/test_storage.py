@@ -19,7 +19,7 @@ from harness import Run, hashes
 import ntkpipe
 from ntkpipe import remote
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.fault]
 
 GRID = {"width": [16, 32], "depth": [16, 32, 64], "bias_init": ["none", "zero"]}
 STUDY = {"kind": "initialization", "grid": GRID, "seeds": 51200, "keep": "moments"}

@@ -15,7 +15,7 @@ for _study in PLAN.studies.values():
         conda:
             "../../environment.yml"
         resources:
-            mem_mb=resources.memory(_study.analysis_mb),
+            mem_mb=resources.memory(_study.analysis_mb, PLAN),
             runtime=resources.runtime(_study.analysis_seconds),
             cpus_per_task=2,
         params:

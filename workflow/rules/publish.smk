@@ -15,7 +15,7 @@ if layout.published(PLAN):
         conda:
             "../../environment.yml"
         resources:
-            mem_mb=resources.memory(1500),
+            mem_mb=resources.memory(1500, PLAN),
             runtime=resources.runtime(1200),
         params:
             config=CONFIG,

@@ -20,7 +20,7 @@ for _study in PLAN.studies.values():
         conda:
             "../../environment.yml"
         resources:
-            mem_mb=resources.memory(1500),
+            mem_mb=resources.memory(1500, PLAN),
             runtime=resources.runtime(600),
         params:
             config=CONFIG,
@@ -51,7 +51,7 @@ rule report:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=resources.memory(1500),
+        mem_mb=resources.memory(1500, PLAN),
         runtime=resources.runtime(600),
     params:
         config=CONFIG,

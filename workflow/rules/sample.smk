@@ -17,7 +17,7 @@ for _study in PLAN.studies.values():
                 "../../environment.yml"
             threads: 1
             resources:
-                mem_mb=resources.memory(_job.memory_mb),
+                mem_mb=resources.memory(_job.memory_mb, PLAN),
                 runtime=resources.runtime(_job.seconds),
                 gpu=resources.gpus(_job, PLAN.config.execution.gpus),
             params:

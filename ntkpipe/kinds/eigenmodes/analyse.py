@@ -26,7 +26,7 @@ OWN = 0.25
 FOUND = {
     "c_train": (PATH, "coefficient <u_i, r_t> of the residual, over the train points"),
     "c_held_out": (PATH, "the same over the held-out points, weighted by p"),
-    "c_operator": (PATH, "the same predicted by T_p: (1 - eta s N lambda_i)^t <u_i, r_0>"),
+    "c_operator": (PATH, "the same predicted by T_p: (1 - eta s N lambda_i)^t <u_i, r_0>; NaN where it diverges"),
     "c_limit": (PATH, "the same over the train points with the limit kernel on these points"),
     "c_limit_held_out": (PATH, "the same over the held-out points"),
     "c_frozen": (PATH, "the same over the train points with the network's own K_0"),
@@ -110,7 +110,7 @@ def of_cell(study: Study, cell: Cell, data: xr.Dataset) -> dict[str, Any]:
     c["held_out"] = modes.coefficients(apart, operator.held_out, operator.weights)
     outside = apart[:, :, :1] + by_limit.f_held_out
     c["limit_held_out"] = modes.coefficients(outside, operator.held_out, operator.weights)
-    left = np.swapaxes(modes.kept(rate[:, None] * n * operator.eigenvalues, steps), 1, 2)[:, None]
+    left = np.swapaxes(modes.kept(modes.descending(rate[:, None] * n * operator.eigenvalues), steps), 1, 2)[:, None]
     c["operator"] = left * c["held_out"][:, :, :1]
     found: dict[str, Any] = {f"c_{name}": values for name, values in c.items()}
     for name, values in (("size", r), ("size_limit", by_limit.residual), ("size_frozen", by_start.residual)):

@@ -47,7 +47,7 @@ def eigenfunctions(data: Data):
         right.set(xlabel="mode i", ylabel=r"local wave number on the arc (rad$^{-1}$)")
         right.set_ylim(bottom=0)
     handles = [Line2D([], [], color=COLOURS[n], marker="o", linewidth=0, label=f"{n} arc") for n in ("dense", "sparse")]
-    handles.append(Line2D([], [], color="0.3", linestyle="--", label=r"$\sqrt{-2k'(0)p/\lambda_i}$"))
+    handles.append(Line2D([], [], color="0.3", linestyle="--", label=r"$(-2k'(0)\,p/\lambda_i)^{1/2}$"))
     handles.append(Line2D([], [], color="0.88", linewidth=7, label=r"density $2\pi p$"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
     return figure

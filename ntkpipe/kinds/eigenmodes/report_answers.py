@@ -39,6 +39,11 @@ def _of(fits: pd.DataFrame, quantity: str, of: str | None = None) -> pd.DataFram
     return rows if of is None else rows[rows.of == of]
 
 
+def _range(values: pd.Series, digits: str) -> str:
+    low, high = f"{values.min():{digits}}", f"{values.max():{digits}}"
+    return low if low == high else f"{low} to {high}"
+
+
 def nearest(fits: pd.DataFrame) -> pd.DataFrame:
     """Rows of the cell whose kernel is nearest to its limit: of the least bend, measured over limit."""
     bend = _of(fits, "bend", "measured / limit")
@@ -102,10 +107,12 @@ def _bend(fits: pd.DataFrame, cells: pd.DataFrame) -> Iterator[str]:
         )
     ratio = _of(fits, "ratio", "measured / limit")
     slow, fast = int((ratio.high < 1).sum()), int((ratio.low > 1).sum())
-    yield (
-        f"Of {len(ratio)} cells and modes {slow} are learned more slowly than at infinite width with their whole "
-        f"interval, {fast} faster."
-    )
+    judged = int(np.isfinite(ratio.low).sum())
+    if judged:
+        yield (
+            f"Of {judged} cells and modes {slow} are learned more slowly than at infinite width with their whole "
+            f"interval, {fast} faster."
+        )
     by = ratio.groupby("frequency").estimate.apply(lambda v: float(np.exp(np.log(v).mean())))
     if len(by) > 1:
         yield (
@@ -125,8 +132,8 @@ SHOWN = ("measured / limit", "measured / frozen", "frozen / limit")
 def _density(fits: pd.DataFrame, density: pd.DataFrame) -> Iterator[str]:
     """Times on dense and sparse regions, their slopes, and local frequencies."""
     ratios = fits[(fits.quantity == "fit_ratio") & np.isfinite(fits.estimate)]
-    if len(ratios):
-        inside, known = share_inside(ratios)
+    inside, known = share_inside(ratios)
+    if known:
         yield (
             "Time to fit on the sparse over that on the dense region: within its interval that of the limit kernel on "
             f"the same points in {inside} of {known} cells and frequencies."
@@ -176,8 +183,8 @@ def _held_out(fits: pd.DataFrame) -> Iterator[str]:
     quotient = (apart.estimate / train.estimate).dropna()
     alike = quotient.min() > 0.8 and quotient.max() < 1.25
     yield (
-        f"Held-out coefficients leave T_p's prediction by {apart.estimate.min():.2g} to {apart.estimate.max():.2g} of "
-        f"the target's norm, {quotient.min():.2f} to {quotient.max():.2f} times what they do on the train points: "
+        f"Held-out coefficients leave T_p's prediction by {_range(apart.estimate, '.2g')} of the target's norm, "
+        f"{_range(quotient, '.2f')} times what they do on the train points: "
         f"modes are {'learned at the same rate' if alike else 'not learned alike'} off the training set."
     )
     best = apart.loc[apart.estimate.idxmin()]
@@ -187,8 +194,7 @@ def _held_out(fits: pd.DataFrame) -> Iterator[str]:
     )
     rest = fits[(fits.quantity == "rest_held_out") & (fits.of == "all") & np.isfinite(fits.estimate)]
     if len(rest):
-        ends = rest.estimate.min(), rest.estimate.max()
-        yield f"Outside the modes f_t gains {ends[0]:.2g} to {ends[1]:.2g} of the target's norm."
+        yield f"Outside the modes f_t gains {_range(rest.estimate, '.2g')} of the target's norm."
     for axis, words in (("width", "width"), ("train_points", "N")):
         rows = _of(fits, f"deviation_{axis}", "deviation_held_out")
         if len(rows):

@@ -33,7 +33,7 @@ def setting(row: Any, names: list[str]) -> str:
             said.append(str(value))
         else:
             said.append(f"{name.replace('train_points', 'N').replace('_', ' ')} {tables.number(value)}")
-    return ", ".join(said) or "the one cell"
+    return ", ".join(said) or ("the one cell" if row.width else "all cells")
 
 
 def estimate(row: Any, digits: str = ".3g") -> str:

@@ -91,7 +91,8 @@ def of_cell(study: Study, cell: Cell, data: xr.Dataset) -> dict[str, Any]:
     found |= _couplings(values, concentration.on_modes(eigenvalues), confidence)
     found |= _cross(values["coupling"], concentration.on_modes(eigenvalues), confidence)
     found |= _ended("omega_mean", values["omega_modes"], confidence)
-    found["omega_sd"] = values["omega_modes"].std(axis=0, ddof=min(1, len(values["omega_modes"]) - 1))
+    few = len(values["omega_modes"]) < 2
+    found["omega_sd"] = values["omega_modes"].std(axis=0, ddof=0 if few else 1) * (np.nan if few else 1.0)
     found |= _noise(cell, values, limit, plan, confidence)
     place = exponents.labels_of(settings.modes).index("operator")
     found |= {f"added{end}": found[f"excess{end}"][DYNAMICS.index("trained")] for end in ("", "_low", "_high")}

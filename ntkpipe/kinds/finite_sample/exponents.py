@@ -18,8 +18,9 @@ from ntkpipe.networks import SETTINGS
 from ntkpipe.plan import Study
 
 METHODS = {
-    "points": "exponent in N of an error at one width: least squares of the mean log over draws, draws resampled",
-    "N": "exponent in N of log error = a + p log N + q log n over all cells",
+    "points": "exponent in N of an error at one width: least squares of the log root mean square over draws, draws "
+    "resampled; with the cells' scatter around the law in the interval where no exact value is known",
+    "N": "exponent in N of log error = a + p log N + q log n over all cells, error the root mean square over draws",
     "n": "exponent in n of the same fit",
     "balance": "width over number of points at which the error of width is as large as that of points, if both fall "
     "like a power -1/2: geometric mean over draws and cells of width_error^2 n/(sampling error^2 N)",
@@ -104,20 +105,35 @@ def _means(values: np.ndarray) -> Means:
     return collapse.cell_means(collapse.known_log(values.ravel(), np.zeros(values.size, bool)), cell)
 
 
+def _sizes(values: np.ndarray) -> Means:
+    """Log root mean squares over the draws of each cell, which have exact values; (cell, seed)."""
+    cell = np.repeat(np.arange(len(values)), values.shape[1])
+    squares = collapse.cell_means(np.where(values > 0, values, np.nan).ravel() ** 2, cell)
+    return squares._replace(
+        mean=np.log(squares.mean) / 2,
+        variance=squares.variance / (2 * squares.mean) ** 2,
+        replicas=np.log(squares.replicas) / 2,
+    )
+
+
 def _counts(means: Means, values: np.ndarray) -> dict[str, int]:
     return {"n_cells": len(means.mean), "n_runs": means.runs, "n_all": values.size}
 
 
 def _slopes(columns: np.ndarray, values: np.ndarray, exact: np.ndarray, confidence: float) -> list[dict[str, Any]]:
-    """Slopes of the log of values (cell, seed), with the lack of fit in their intervals, and of the exact values."""
-    means = _means(values)
+    """Slopes of the log of values (cell, seed), and of the exact values.
+
+    Where those are known on every cell the slope's own mean is: intervals are of the draws. Else they hold the cells'
+    scatter around a power law too.
+    """
+    means = _sizes(values)
     cells, counts = means.first // values.shape[1], _counts(means, values)
     here = columns[cells]
     solve = collapse.least_squares(here)
     if solve is None:
         nothing = dict.fromkeys(("estimate", "low", "high", "exact"), np.nan)
         return [nothing | counts] * columns.shape[1]
-    wide = collapse.with_lack_of_fit(here, means)
+    wide = means if np.isfinite(exact[cells]).all() else collapse.with_lack_of_fit(here, means)
     estimates: list[Estimate] = [collapse.estimate(row, wide, confidence) for row in solve[1:]]
     with np.errstate(divide="ignore", invalid="ignore"):
         known = solve[1:] @ np.log(exact[cells])

@@ -194,7 +194,7 @@ def incommensurate(data: Data):
         axis.set_xticks(q)
         axis.set_xlabel("frequency q of the mode")
         axis.set_title(rf"$\cos(\omega\theta)$, $\omega$ = {omega:g}", fontsize=9)
-    axes[0][0].set_ylabel(r"coefficient on $\sqrt{2}\,\cos(q\theta)$")
+    axes[0][0].set_ylabel(r"coefficient on $2^{1/2}\cos(q\theta)$")
     handles = [Line2D([], [], color="black", label="closed form")]
     handles += [Line2D([], [], color=colours[e.cell], marker="o", label=f"N = {e.train_points}: mean, interval; band: "
                        "one draw's exact sd") for e in ends]  # fmt: skip

@@ -21,7 +21,7 @@ METHODS = """
 Kernels on N points of the circle are seen through the Fourier modes: exact means and variances of the compressed
 operator are those of a U-statistic (Hoeffding, 1948); quantiles of errors, with order-statistics intervals, stand
 beside bounds by Hoeffding's (1963) and McDiarmid's (1989) inequalities. Intervals of means are Student's t over draws,
-those of exponents resample draws and hold the scatter of cells around the power law.
+those of exponents resample draws, and hold the scatter of cells around the power law where none is exactly known.
 """
 PINNED_BY = "tests/laws/test_finite_sample.py"
 ROUNDING = 1e-9
@@ -152,8 +152,12 @@ def coverage(study: Study, data: xr.Dataset, rows: list[dict[str, Any]]) -> str:
     draws = data.sizes["cell"] * data.sizes["seed"]
     inside = sum(row["inside"] == "yes" for row in rows)
     share = 100 * study.config.tolerances.confidence
+    asked = int((data["steps"] > 0).sum()) * data.sizes["seed"]
+    lost = int(data["diverged"].where(data["steps"] > 0, 0).sum())
+    trained = f"{asked - lost} of {asked} networks finished their training" if asked else "no network was trained"
+    trained += f" ({draws - asked} have a signal that is not trained on)" if 0 < asked < draws else ""
     return (
-        f"{draws - int(data['diverged'].sum())} of {draws} networks finished their training; {inside} of {len(rows)} "
+        f"{trained}; {inside} of {len(rows)} "
         f"intervals hold the exact value, {share:g} % each where draws are many and of light tails"
     )
 

@@ -127,6 +127,8 @@ def _loose(data: xr.Dataset, part: xr.Dataset, settings: Any) -> list[str]:
         for i in sizes(part):
             one = at.isel(cell=i)
             ratio = [float(one["bound"] / one[f"quantile{end}"]) for end in ("", "_high", "_low")]
+            known = np.isfinite([one["quantile_low"], one["quantile_high"]]).all()  # few draws have no such quantile
+            ratio[1:] = ratio[1:] if known else [np.nan, np.nan]
             ratios.append(f"{interval(*ratio, '.2g')} at N = {int(one.train_points)}")
         said.append(f"for {words} {' and '.join(ratios)}")
     limit = data.sel(kernel="limit")
@@ -158,7 +160,7 @@ def _self_term(part: xr.Dataset, verified: list[dict[str, Any]], settings: Any) 
                 f"{float(one['diagonal_exact']):.3g}; lambda_q = {values[q]:.3g})"
             )
     found = [f"It adds (Theta(0) - lambda_q)/N to every C_qq in the mean, Theta(0) = {kappa:.3g}: {'; '.join(said)}."]
-    equal = [f"{kappa / v - 1:.3g} for q = {q}" for q, v in enumerate(values) if 0 < 3 * v < kappa]
+    equal = [f"{kappa / v + 1:.3g} for q = {q}" for q, v in enumerate(values) if 0 < 3 * v < kappa]
     if equal:
         found.append(
             f"Theta(0)/N is as large as what the other points give, (1 - 1/N) lambda_q, at N = {', '.join(equal)}."
@@ -166,8 +168,8 @@ def _self_term(part: xr.Dataset, verified: list[dict[str, Any]], settings: Any) 
     none = [str(q) for q, v in enumerate(values) if v == 0]
     if none:
         found.append(
-            f"Frequencies {', '.join(none)} have no eigenvalue: the self-term alone, Theta(0)/N, learns them, at the "
-            "points and not between."
+            f"Of q = {', '.join(none)} lambda_q = 0: the self-term alone, Theta(0)/N, learns it, at the points and not "
+            "between."
         )
     rows = [row for row in verified if ", C_qq" in row["cell"] and row["sampler"] == "limit"]
     if rows:

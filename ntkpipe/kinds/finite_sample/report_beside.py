@@ -60,9 +60,10 @@ def between(part: xr.Dataset, settings: Any) -> list[str]:
         known, text = exact[max(0, 2 * near[0] - 1)], []
         for i in sizes(at):
             one = at.isel(cell=i, mode=max(0, 2 * near[0] - 1))
+            spread = f"{float(one['omega_sd']):.2g} " if np.isfinite(one["omega_sd"]) else ""
             text.append(
                 f"{ends(one, 'omega_mean')} at N = {int(one.train_points)}, a draw's standard deviation "
-                f"{float(one['omega_sd']):.2g} (exact {float(one['omega_sd_exact']):.2g})"
+                f"{spread}(exact {float(one['omega_sd_exact']):.2g})"
             )
         found.append(
             f"cos({omega:g} theta) has {share:.1%} of its power outside the modes {near[0]} and {near[1]}; its "

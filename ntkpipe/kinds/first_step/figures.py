@@ -146,7 +146,7 @@ def step_gram(data: Data):
         figure.suptitle(
             f"the first {len(shown)} of {dataset.sizes['cell']} cells; all are in first_step.zarr", fontsize=8
         )
-    figure.colorbar(picture, ax=axes[0], label=r"$E[\Delta K(x, x')]\;/\;\sqrt{E K_0(x,x)\,E K_0(x',x')}$")
+    figure.colorbar(picture, ax=axes[0], label=r"$E[\Delta K(x, x')]\;/\;(E K_0(x,x)\,E K_0(x',x'))^{1/2}$")
     return figure
 
 

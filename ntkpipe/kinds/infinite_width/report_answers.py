@@ -55,6 +55,11 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def _capital_if(name: str, text: str) -> str:
+    """After the setting where there is one, else the beginning of a sentence."""
+    return f"{name}: {text}" if name else _capital(text)
+
+
 def _along_widths(cells: pd.DataFrame, name: str, words: str) -> Iterable[str]:
     """For each setting, an estimate at the narrowest and the widest cell of each depth, after these words."""
     for said, part in groups(cells):
@@ -64,7 +69,7 @@ def _along_widths(cells: pd.DataFrame, name: str, words: str) -> Iterable[str]:
             for first, last in ends_of_widths(part, name)
         ]
         if texts:
-            yield f"{_head(said)}{words} {'; '.join(texts)}."
+            yield _capital_if(said, f"{words} {'; '.join(texts)}.")
 
 
 def kernels_said(cells: pd.DataFrame, found: xr.Dataset) -> list[str]:
@@ -75,7 +80,7 @@ def kernels_said(cells: pd.DataFrame, found: xr.Dataset) -> list[str]:
         ("distance_end", "after training |K_t - Theta|/|Theta| is"),
         ("movement_end", "training moves the kernel by |K_t - K_0|/|Theta| ="),
     ):
-        said += [_capital(text) for text in _along_widths(cells, name, words)]
+        said += _along_widths(cells, name, words)
     if not said:
         said = [
             f"|K_0 - Theta|/|Theta| is {interval_of(row, 'distance_start')} at {shape(row)}, and "
@@ -150,7 +155,7 @@ def rates_said(fits: pd.DataFrame) -> list[str]:
                     text += ")"
                 texts.append(text)
             if texts:
-                said.append(f"{_head(name)}{_capital(words)} goes like width^p, p = {'; '.join(texts)}.")
+                said.append(_capital_if(name, f"{words} goes like width^p, p = {'; '.join(texts)}."))
         said += _means_said(name, part)
     measured = fits[(fits.method == "width_exponent") & fits.expected.isna() & np.isfinite(fits.estimate)]
     if len(measured):
@@ -200,7 +205,7 @@ def beta_said(fits: pd.DataFrame) -> list[str]:
                     known(part, quantity, at, method) for method in ("width_exponent", "depth_exponent", "beta_power")
                 )
                 p, q = p[p.depth.isna()], q[q.width.isna()]
-                text = f"{_head(name)}{_capital(words)} {answer}: width^p depth^q with p + q = {exponent(row)}"
+                text = _capital_if(name, f"{words} {answer}: width^p depth^q with p + q = {exponent(row)}")
                 if len(p) and len(q):
                     text += f" (p = {exponent(next(p.itertuples()))}, q = {exponent(next(q.itertuples()))})"
                 if len(power):
@@ -218,7 +223,7 @@ def functions_said(cells: pd.DataFrame, found: xr.Dataset) -> list[str]:
         "one network differs from its own limit f_0 + A_t (y - f_0(X)), in root mean square at the evaluation points "
         "over that of the labels, by"
     )
-    said = [_capital(text) for text in _along_widths(cells, "function_error_end", words)]
+    said = list(_along_widths(cells, "function_error_end", words))
     end = found.isel(snapshot=-1).sel(on="eval")
     said += _mean_said(cells, end)
     for on, words in (("eval", "evaluation"), ("train", "train")):

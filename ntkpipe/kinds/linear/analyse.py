@@ -31,7 +31,7 @@ FOUND = {
     "drift_end_low": (("cell",), "lower end of its interval"),
     "drift_end_high": (("cell",), "upper end of its interval"),
     "drift_limit": (("cell",), "the same at infinite width: of the limit network (standard), 0 (ntk)"),
-    "distance": (("cell", "seed"), "largest |A - A_inf|_F/|A*|_F at a snapshot, A_inf of infinite width"),
+    "distance": (("cell", "seed"), "largest |A - A_inf|_F/|A*|_F since A_inf, of infinite width, came half way"),
     "limit_error": (("cell",), "its geometric mean over networks"),
     "limit_error_low": (("cell",), "lower end of its interval"),
     "limit_error_high": (("cell",), "upper end of its interval"),

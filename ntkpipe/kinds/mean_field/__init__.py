@@ -60,7 +60,7 @@ KIND = Kind(
         ],
         "fits": [
             "training", "quantity", "at", "estimate", "low", "high", "expected", "expected_before", "r2", "scatter",
-            "n_cells", "n_runs", "n_all",
+            "scatter_p", "n_cells", "n_runs", "n_all",
         ],
     },
     tables=lambda study: ["mean_field", "fits"],

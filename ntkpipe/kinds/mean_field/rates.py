@@ -8,14 +8,15 @@ import xarray as xr
 
 from ntkpipe.activations import KINKED
 from ntkpipe.analysis import collapse
+from ntkpipe.analysis.intervals import NOTHING
 from ntkpipe.networks import MEAN_FIELD, SETTINGS
 from ntkpipe.plan import Study
 
 OWN = ("eta", "eta_unit", "training", "steps")
 """Settings of the training that a grid may vary, or that a table says."""
 METHODS = {
-    "exponent": "p of size ~ m^p, least squares of the mean over networks of log size over at least two widths; the "
-    "interval resamples networks and has the scatter of the cells"
+    "exponent": "p of size ~ m^p over these widths, least squares of the mean over networks of log size; the interval "
+    "resamples networks; whether one power describes all widths, the scatter says"
 }
 MEANINGS = {
     "estimate": "exponent p",
@@ -25,7 +26,8 @@ MEANINGS = {
     "expected_before": "exponent of what is larger before, at smaller m; NaN where there is none",
     "intercept": "log size at m = 1",
     "r2": "share of the variance of the cells' log size that the line explains",
-    "scatter": "root mean square residual in units of what networks explain",
+    "scatter": "root mean square residual in units of what networks explain; about 1 where one power describes all",
+    "scatter_p": "probability of a scatter this large where one power describes all widths (F law)",
     "n_cells": "cells",
     "n_runs": "networks used",
     "n_all": "networks",
@@ -33,14 +35,19 @@ MEANINGS = {
 QUANTITIES = {
     ("drift", "end"): (0.0, np.nan),
     ("kernel_error", "start"): (-0.5, -0.5),
+    ("kernel_error", "half"): (-0.5, -0.5),
     ("kernel_error", "end"): (-0.5, -0.5),
     ("output_error", "start"): (-0.5, 0.0),
+    ("output_error", "half"): (-0.5, 0.0),
     ("output_error", "end"): (-0.5, 0.0),
     ("moved", "end"): (0.0, -0.5),
     ("distance", "start"): (-0.5, -0.5),
     ("distance", "end"): (-0.5, -0.5),
 }
-"""(variable, at) -> exponents expected in ``mean_field`` and in ``ntk`` (NaN: by the activation)."""
+"""(variable, at) -> exponents expected in ``mean_field`` and in ``ntk`` (NaN: by the activation).
+
+half: the first snapshot at which the loss of infinite width has fallen to half.
+"""
 
 
 def groups(study: Study) -> list[list[int]]:
@@ -57,10 +64,14 @@ def expected(quantity: str, at: str, activation: str, parametrization: str) -> t
     In ``ntk`` particles move by m^{-1/2} and the kernel of a smooth phi by 1/m, as first-order changes average out over
     the sign of a. A part m^{-1/2} of ReLU gates flips, and flips do not average out: the gates of a point are moved by
     its own residual on one side of 0 alone, one residual of N, so that m must be large before this is seen.
+
+    NaN, for no rate is known, late in ``mean_field`` where phi has a kink: velocities jump at the gates w.x = 0 of
+    train points, particles gather there, and K, which jumps too, is no longer a smooth function of the measure.
     """
     of_particles, of_ntk = QUANTITIES[quantity, at]
     if parametrization == MEAN_FIELD:
-        return of_particles, np.nan
+        late = at == "end" and quantity in ("kernel_error", "output_error")
+        return (np.nan if late and activation in KINKED else of_particles), np.nan
     if np.isfinite(of_ntk):
         return of_ntk, np.nan
     return (-0.5, -1.0) if activation in KINKED else (-1.0, np.nan)
@@ -88,7 +99,11 @@ def sizes(part: xr.Dataset, quantity: str, at: str) -> np.ndarray:
     """(cell, seed)."""
     if quantity == "distance":
         return part["distance"].sel(end=at).values
-    return part[quantity].isel(snapshot=0 if at == "start" else -1).values
+    loss = part["loss_limit"].values[0]
+    known = bool((loss <= loss[0] / 2).any())
+    snapshot = {"start": 0, "half": int(np.argmax(loss <= loss[0] / 2)), "end": -1}[at]
+    values = part[quantity].isel(snapshot=snapshot).values
+    return values if known or at != "half" else np.full_like(values, np.nan)
 
 
 def exponent(values: np.ndarray, widths: np.ndarray, confidence: float) -> dict[str, float]:
@@ -97,8 +112,10 @@ def exponent(values: np.ndarray, widths: np.ndarray, confidence: float) -> dict[
     flat = values.ravel()
     means = collapse.cell_means(collapse.known_log(flat, np.zeros(len(flat), bool)), cell)
     m = np.repeat(widths, values.shape[1]).astype(float)[means.first]
-    line = collapse.line(np.log(m), means, confidence)
-    found = dict(zip(("estimate", "low", "high"), line.slope, strict=True))
-    more = {"intercept": line.intercept, "r2": line.r2.value, "scatter": line.scatter.ratio}
+    line, solve = collapse.line(np.log(m), means, confidence), collapse.least_squares(np.log(m)[:, None])
+    slope = NOTHING if solve is None else collapse.estimate(solve[1], means, confidence)
+    found = dict(zip(("estimate", "low", "high"), slope, strict=True))
+    more = {"intercept": line.intercept, "r2": line.r2.value}
+    more |= {"scatter": line.scatter.ratio, "scatter_p": line.scatter.p_value}
     counts = {"n_cells": len(means.mean), "n_runs": means.runs if len(means.mean) else 0, "n_all": values.size}
     return found | more | counts

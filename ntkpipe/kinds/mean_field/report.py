@@ -21,7 +21,7 @@ METHODS = """
 Networks of one hidden layer are trained in mean-field and in ntk parametrization from the same law of the kernel, by
 the same steps; the mean-field limit is followed by weighted particles that start at the nodes of a quadrature of the
 normal law (Mei, Montanari and Nguyen, 2018; Chizat and Bach, 2018). Exponents in the width are least squares of logs
-over cells, intervals resample networks.
+over cells, for the widths of the study; intervals resample networks.
 """
 PINNED_BY = "tests/laws/test_mean_field.py"
 
@@ -33,7 +33,7 @@ def section(study: Study) -> dict[str, Any]:
     cells = cells.assign(cell=np.arange(len(cells)), runs=study.config.seeds)
     return {
         "methods": methods(study),
-        "topics": report_answers.topics(cells, fits, dataset),
+        "topics": report_answers.topics(cells, fits, dataset, study.config.tolerances.confidence),
         "fits_title": "",
         "fits": [],
         "undersampled": [],
@@ -75,7 +75,8 @@ def fit_table(fits: pd.DataFrame) -> list[dict[str, str]]:
         | {"size": row.quantity.replace("_", " "), "at": row.at}
         | {"p [interval]": _interval(row)}
         | {"theory": said(row)}
-        | {"scatter": tables.number(float(f"{row.scatter:.2g}")), "cells": str(row.n_cells)}
+        | {"scatter (p)": "" if np.isnan(row.scatter) else f"{row.scatter:.2g} ({row.scatter_p:.2g})"}
+        | {"cells": str(row.n_cells)}
         | {"networks": f"{row.n_runs} of {row.n_all}"}
         for row in fits.itertuples()
     ]
@@ -88,6 +89,8 @@ def _interval(row: Any) -> str:
 def said(row: Any) -> str:
     """The exponent that theory says, in words."""
     before = row.expected_before
+    if np.isnan(row.expected):
+        return ""
     return f"{row.expected:g}" if np.isnan(before) else f"{before:g}, {row.expected:g} as m grows"
 
 

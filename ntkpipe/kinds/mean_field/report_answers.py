@@ -10,18 +10,21 @@ import pandas as pd
 import xarray as xr
 
 from ntkpipe import tables
+from ntkpipe.analysis.trajectory import geometric_mean
 from ntkpipe.kinds.mean_field.rates import OWN
 from ntkpipe.networks import MEAN_FIELD, SETTINGS
 from ntkpipe.tables import interval, interval_of
 from ntkpipe.topics import Topic
 
 NAMES = {MEAN_FIELD: "Mean field", "ntk": "Ntk"}
+TIMES = {"start": "at the start", "half": "when half of the loss is gone", "end": "at the end"}
 
 
-def topics(cells: pd.DataFrame, fits: pd.DataFrame, dataset: xr.Dataset) -> list[Topic]:
+def topics(cells: pd.DataFrame, fits: pd.DataFrame, dataset: xr.Dataset, confidence: float) -> list[Topic]:
     """Does the kernel move, does it converge, are particles independent, and which modes are learned?"""
     return [
         Topic("Does the kernel move at infinite width?", moves(cells, fits), ("kernel_moves", "particles")),
+        Topic("What do steps do beside the flow?", beside_flow(cells, dataset, confidence)),
         Topic("Does the kernel converge as m grows?", converges(cells, fits), ("rates",)),
         Topic("Do particles become independent?", independent(cells, fits, dataset)),
         Topic("Which modes are learned, compared with ntk?", learned(cells, dataset), ("modes",)),
@@ -54,7 +57,7 @@ def exponent(fits: pd.DataFrame, like: Any, quantity: str, at: str = "end") -> A
 
 def power(row: Any) -> str:
     """m^p with its interval, and what theory says."""
-    theory = f"theory {row.expected:g}"
+    theory = f"theory {row.expected:g}" if np.isfinite(row.expected) else "no rate is known: particles gather at gates"
     if np.isfinite(row.expected_before):
         theory = f"theory {row.expected:g} as m grows, {row.expected_before:g} before"
     return f"m^p with p = {interval(*(round(v, 2) + 0.0 for v in (row.estimate, row.low, row.high)), '.2f')} ({theory})"
@@ -89,6 +92,30 @@ def moves(cells: pd.DataFrame, fits: pd.DataFrame) -> list[str]:
     return found
 
 
+def beside_flow(cells: pd.DataFrame, dataset: xr.Dataset, confidence: float) -> list[str]:
+    """Drift and loss at the end of descent over those of the flow, same networks; where a study has both."""
+    found = []
+    names = [name for name in (*SETTINGS, *OWN) if name != "training"]
+    for _, part in cells.groupby([*names, "width"], sort=False, dropna=False):
+        place = {row.training: row.cell for row in part.itertuples()}
+        if set(place) != {"gd", "flow"}:
+            continue
+        row, said = next(part.itertuples()), []
+        for name, words in (("drift", "|K_t - K_0|/|K_0|"), ("loss", "the loss")):
+            ends = dataset[name].isel(snapshot=-1)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                ratio = ends.isel(cell=place["gd"]).values / ends.isel(cell=place["flow"]).values
+            mean = geometric_mean(ratio, confidence)
+            if np.isfinite(mean.value):
+                said.append(f"{words} {interval(*mean)} times")
+        if said:
+            found.append(
+                f"{NAMES[row.parametrization]}, m = {row.width}, eta {row.eta:g}: descent ends with "
+                f"{' and '.join(said)} that of the flow from the same networks (geometric means)."
+            )
+    return found
+
+
 def verdict(fit: Any, name: str) -> str:
     """Yes, no, or nothing, by the interval of the drift's exponent."""
     if fit is None:
@@ -114,17 +141,18 @@ def converges(cells: pd.DataFrame, fits: pd.DataFrame) -> list[str]:
                 f"{NAMES[name]}: {words}K_t at the end is off {limit} by {interval_of(wide, 'kernel_error_end')} "
                 f"(relative) at m = {wide.width}"
             )
-            for quantity, start in (("kernel_error", "; at the start"), ("kernel_error", "; at the end")):
-                fit = exponent(fits, wide, quantity, start.split()[-1])
-                text += "" if fit is None else f"{start} like {power(fit)}"
-            fit = exponent(fits, wide, "output_error")
+            for at, when in TIMES.items():
+                fit = exponent(fits, wide, "kernel_error", at)
+                text += "" if fit is None else f"; {when} it goes like {power(fit)}"
             text += (
                 f". f_t is {interval_of(wide, 'output_error_end')} (root mean square) off its mean at infinite width"
             )
             if wide.output_error_end_limit > 0:
                 text += f", where {wide.output_error_end_limit:.3g} is left of it, outputs being random"
-            text += "." if fit is None else f"; it goes like {power(fit)}."
-            found.append(text)
+            for at in ("half", "end"):
+                fit, when = exponent(fits, wide, "output_error", at), TIMES[at]
+                text += "" if fit is None else f"; {when} it goes like {power(fit)}"
+            found.append(f"{text}.")
             ends = [exponent(fits, wide, "distance", at) for at in ("start", "end")]
             if None not in ends:
                 found.append(
@@ -170,12 +198,12 @@ def independent(cells: pd.DataFrame, fits: pd.DataFrame, dataset: xr.Dataset) ->
                 "is of order 1/m."
             )
             found.append(text)
-            fit = exponent(fits, wide, "output_error")
+            fit = exponent(fits, wide, "output_error", "half")
             if fit is not None and name == MEAN_FIELD:
                 p, low_, high_ = (2 * v for v in (fit.estimate, fit.low, fit.high))
                 found.append(
-                    f"Mean field: {words}the mean square deviation of f_t between networks and the limit goes like m^p "
-                    f"with p = {interval(p, low_, high_, '.2f')} (theory -1)."
+                    f"Mean field: {words}the mean square deviation of f_t between networks and the limit, when half of "
+                    f"the loss is gone, goes like m^p with p = {interval(p, low_, high_, '.2f')} (theory -1)."
                 )
     return found
 

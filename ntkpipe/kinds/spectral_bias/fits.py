@@ -95,6 +95,11 @@ def _untrained(cell: xr.Dataset, confidence: float) -> Iterator[Found]:
         yield "rate", "K_0", k, 0.0, {"found": mean(values, confidence), "limit": limit} | _counted(values)
 
 
+def _within_one(estimate: Estimate) -> Estimate:
+    """Of a correlation: its interval ends at -1 and 1."""
+    return Estimate(*(float(np.clip(end, -1.0, 1.0)) for end in estimate))
+
+
 def _positive(step: np.ndarray) -> np.ndarray:
     """Steps that have a logarithm; NaN for those at the start and beyond the end."""
     return np.where(np.isfinite(step) & (step > 0), step, np.nan)
@@ -119,7 +124,8 @@ def _times(cell: xr.Dataset, confidence: float) -> Iterator[Found]:
         ):
             middle = [of_most(mean, part, confidence) for part in parts]
             more = {"frozen": middle[1].value, "limit": middle[2].value} | _counted(parts[0])
-            yield quantity, of, 0, 0.0, {"found": middle[0]} | more
+            found = _within_one(middle[0]) if quantity == "rank_correlation" else middle[0]
+            yield quantity, of, 0, 0.0, {"found": found} | more
         difference = slopes[0] - slopes[1]
         yield "exponent_change", of, 0, 0.0, {"found": of_most(mean, difference, confidence)} | _counted(difference)
         order = [fourier.ordered(part) for part in step]

@@ -85,6 +85,8 @@ def _order(fits: pd.DataFrame, share: float) -> list[str]:
                 else "High ones first"
                 if down == len(ranks)
                 else f"Low ones first in {up} of {len(ranks)} cells, high ones first in {down}"
+                if up or down
+                else "No order is seen beyond the intervals"
             )
             many = f" In {sure} of them it is 1 in every network." if sure else ""
             known = [f"{WHO[name]} {_range(ranks[name])}" for name in WHO if np.isfinite(ranks[name]).any()]
@@ -97,7 +99,8 @@ def _order(fits: pd.DataFrame, share: float) -> list[str]:
         strict = of(fits, "in_order", "fitted", target)
         if len(strict):
             found.append(
-                f"Every mode strictly before the next higher one ({NAMES[target]}): share of networks "
+                f"Every mode fitted within the run, the last perhaps not, and strictly before the next higher one "
+                f"({NAMES[target]}): share of networks "
                 f"{extremes(strict, '.2g')}."
             )
         powers = of(fits, "exponent", "fitted", target)
@@ -188,12 +191,15 @@ def _bent(fits: pd.DataFrame) -> list[str]:
         grown = of(fits, "quotient_ratio", None, target)
         if len(grown):
             where = grown.assign(at=[f"k = {r.frequency}, {r.cell}" for r in grown.itertuples()])
-            up, down = against(grown, 1.0)
-            found.append(
+            text = (
                 f"Training changes the kernel on a mode, u* K_T u over u* K_0 u ({NAMES[target]}), by "
-                f"{extremes(where, '.3g', 'at')}; it grows in {up} and shrinks in {down} of {len(grown)} modes and "
-                "cells."
+                f"{extremes(where, '.3g', 'at')}"
             )
+            judged = int(np.isfinite(grown.low).sum())
+            if judged:
+                up, down = against(grown, 1.0)
+                text += f"; it grows in {up} and shrinks in {down} of {judged} modes and cells, with the whole interval"
+            found.append(f"{text}.")
         loads = of(fits, "load", None, target)
         if len(loads):
             found.append(
@@ -225,7 +231,7 @@ def _firm(fits: pd.DataFrame) -> list[str]:
         if len(moved):
             first = moved[moved.radius == moved.radius.min()]
             theory = first[np.isfinite(first.frozen)]
-            text = "But the displacement of a mode itself goes as k^a, at the smallest radius a = "
+            text = f"The displacement of a mode itself goes as k^a ({NAMES[target]}), at the smallest radius a = "
             text += extremes(first, ".2g")
             if len(theory):
                 text += f" (first order, exact: {_range(theory.frozen)})"

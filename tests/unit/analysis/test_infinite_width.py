@@ -163,6 +163,14 @@ def test_intervals_of_a_power_cover_where_the_widest_are_noise():
     assert held(seen, -0.5) < 0.5
 
 
+def test_cells_off_the_law_widen_the_interval_of_a_power():
+    """Where scatter and not the standard error decides, half the error changes nothing."""
+    value = WIDTHS**-1.0 * np.array([1.1, 0.9, 1.1, 0.9])
+    ends = [iw.power(WIDTHS, value, c * 1e-3 * value, FREEDOM, 0.95) for c in (1.0, 0.5)]
+    assert ends[0].exponent == ends[1].exponent and ends[0].exponent.high - ends[0].exponent.low > 0.02
+    assert ends[1].scatter == pytest.approx(2 * ends[0].scatter)
+
+
 def test_no_power_is_given_where_nothing_is_seen():
     error = np.full(4, 1.0)
     for value, widths in ((np.array([0.3, -0.5, 0.2, 0.1]), WIDTHS), (np.full(4, 50.0), np.full(4, 16.0))):

@@ -34,6 +34,19 @@ def test_a_frozen_kernel_is_gradient_descent_step_by_step(rng):
                 f, now = f - RATE[s] * cross[s] @ now, now - RATE[s] * ntk[s] @ now
 
 
+def test_a_kernel_that_descends_without_bound_predicts_nothing(rng):
+    """eta l_1 >= 2: such a seed is NaN from the first step on, the other is as it is alone."""
+    ntk, r = kernels(rng, 1), rng.normal(size=(2, 1, 6))
+    rate = np.array([1.0, 3.0]) / np.linalg.eigvalsh(ntk[0])[-1]
+    found = modes.linear(eigenpairs(ntk), ntk, r, rate, STEPS)
+    assert np.isnan(found.residual[1][:, 1:]).all() and np.isnan(found.f_held_out[1]).all()
+    np.testing.assert_allclose(found.residual[1][:, 0], r[1], atol=1e-12)  # the start is known
+    alone = modes.linear(eigenpairs(ntk), ntk, r[:1], rate[:1], STEPS)
+    np.testing.assert_allclose(found.residual[0], alone.residual[0], atol=1e-12)
+    x = np.array([[1.9, np.nan], [2.0, 0.1], [np.nan, np.nan]])
+    np.testing.assert_array_equal(modes.descending(x), [x[0], [np.nan] * 2, x[2]])
+
+
 def test_one_kernel_serves_all_seeds(rng):
     ntk, cross, r = kernels(rng, 1), rng.normal(size=(1, 4, 6)), rng.normal(size=(2, 3, 6))
     twice = [np.repeat(part, 2, axis=0) for part in (ntk, cross)]
@@ -69,6 +82,9 @@ def test_a_constant_kernel_decays_along_its_eigenvectors(rng):
     found = modes.at_kernels(np.broadcast_to(ntk[:, None, None], (2, 3, 3, 6, 6)), looks, path, RATE, STEPS)
     np.testing.assert_allclose(found.ratio[..., :2], 1.0, rtol=1e-6)
     assert np.isnan(found.ratio[..., 2]).all()  # no next snapshot
+    later = np.concatenate([path[:, :, :2], 9 * path[:, :, 2:]], axis=2)  # only the next one counts
+    first = modes.at_kernels(np.broadcast_to(ntk[:, None, None], (2, 3, 3, 6, 6)), looks, later, RATE, STEPS)
+    np.testing.assert_allclose(first.ratio[..., 0], 1.0, rtol=1e-6)
     assert (found.share > 1 / 6 - 1e-12).all() and (found.share <= 1 + 1e-12).all()
     values = np.linalg.eigvalsh(ntk) / 6
     assert np.abs(found.eigenvalue[:, :, 0, None] - values[:, None]).min(axis=-1).max() < 1e-12

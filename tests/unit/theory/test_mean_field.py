@@ -78,3 +78,26 @@ def test_the_limit_keeps_the_symmetry_of_the_target():
     loss = np.sum((path.f - Y) ** 2, axis=1)
     assert (np.diff(loss) < 0).all()
     np.testing.assert_allclose(path.moments[:, 4], -1.0, atol=1e-3)  # a^2 - |w|^2 is conserved, up to steps over kinks
+
+
+def test_nodes_on_a_sphere_follow_the_path_of_all_radii():
+    """Phi_t(c theta) = c Phi_t(theta) of ReLU: trained f, K and moments are those of nodes of the whole normal law."""
+    steps, eta = [0, 12], 0.02
+    sphere = mean_field.follow(network(), mean_field.quadrature("relu", 64, 24), steps, X, Y, eta)
+    space = mean_field.follow(network(), mean_field.quadrature("tanh", 64, 24), steps, X, Y, eta)
+    np.testing.assert_allclose(sphere.f, space.f, atol=0.01 * np.abs(space.f).max())
+    np.testing.assert_allclose(sphere.ntk, space.ntk, atol=0.01 * space.ntk.max())
+    assert np.abs(space.ntk[1] - space.ntk[0]).max() > 0.1 * space.ntk.max()
+
+
+def test_particles_gather_at_the_gates_of_relu():
+    """Share of a^2 within 0.002 rad of a gate w.x = 0 of a train point: 16 * 2 * 0.002/(2 pi) = 1 % at the start."""
+    shares = {}
+    for activation in ("relu", "tanh"):
+        start = mean_field.quadrature("relu", 500, 8)  # 500: no node is at a gate
+        path = mean_field.follow(network(activation), start, [0, 50], X, Y, 0.0125)
+        shares[activation] = []
+        for _, a, w in path.particles:
+            near = np.abs(w @ X.T).min(axis=1) < 0.002 * np.linalg.norm(w, axis=1)
+            shares[activation].append(np.sum(a[near] ** 2) / np.sum(a**2))
+    assert shares["relu"][1] > 0.1 and max(shares["tanh"][1], shares["relu"][0]) < 0.03, shares

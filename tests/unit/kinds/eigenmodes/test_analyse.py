@@ -8,7 +8,7 @@ import pytest
 from ntkpipe import store, tables
 from ntkpipe.analysis.trajectory import geometric_mean
 from ntkpipe.figures import style
-from ntkpipe.kinds.eigenmodes import fit_rows, population, report
+from ntkpipe.kinds.eigenmodes import fit_rows, population, report, report_answers
 from ntkpipe.kinds.eigenmodes.figures import FIGURES
 from ntkpipe.networks import Network
 from ntkpipe.theory import circle
@@ -77,6 +77,16 @@ def test_predictions_are_powers_of_kernels(found):
     end = np.linalg.matrix_power(np.eye(16) - rate[1] * ntk, STEPS) @ r
     expected = end @ np.cos(2 * theta) * np.sqrt(2) / 16
     np.testing.assert_allclose(modes["c_frozen"].values[1, 1, -1, 3], expected, atol=1e-12)
+    apart, now, f = 2 * np.pi * (np.arange(64) + 0.5) / 64, r.copy(), np.zeros(64)
+
+    def kernel(one):
+        angle = np.abs(one[:, None] - theta)
+        return circle.relu_kernel(np.minimum(angle, 2 * np.pi - angle), hidden_bias=1.0)
+
+    for _ in range(STEPS):
+        f, now = f - rate[1] * kernel(apart) @ now, now - rate[1] * kernel(theta) @ now
+    off = (f - float(modes["scale"]) * np.cos(2 * apart)) @ np.cos(2 * apart) * np.sqrt(2) / 64
+    np.testing.assert_allclose(modes["c_limit_held_out"].values[1, 1, -1, 3], off, atol=1e-12)
 
 
 def test_ratios_and_rates_are_read_from_what_is_left(found, fits):
@@ -147,6 +157,38 @@ def test_times_on_regions_rise_with_frequency_and_against_density(fits):
     )
 
 
+def test_slopes_and_ratios_of_times_are_those_of_the_times(fits):
+    """Means of logs: what holds of each network holds of them. The slope begins at q = 2."""
+    times = fits[(fits.quantity == "fit_time") & (fits.density == "halves:4")]
+    by = times.pivot(index="frequency", columns="region", values="predicted")
+    ratio = fits[fits.quantity == "fit_ratio"].set_index("frequency").predicted.dropna()
+    assert len(ratio) and ratio.gt(1).all()
+    np.testing.assert_allclose(ratio, (by["sparse"] / by["dense"])[ratio.index], rtol=1e-9)
+    q, size = np.arange(1, 5), np.exp(-np.linspace(0, 12, 25) / np.array([9.0, 2.0, 4.0, 8.0])[:, None])
+    slopes = fit_rows._slopes(q, fit_rows.modes.fit_steps(size[None], np.arange(25), 0.5))
+    np.testing.assert_allclose(slopes, [np.polyfit(np.log(q[1:]), np.log([2.0, 4.0, 8.0]), 1)[0]], rtol=1e-9)
+
+
+def test_no_time_is_given_where_a_network_does_not_come_to_it():
+    """The others would be no sample."""
+    assert np.isnan(fit_rows._reached(np.array([3.0, np.inf]))).all()
+    np.testing.assert_array_equal(fit_rows._reached(np.array([3.0, np.nan])), [3.0, np.nan])
+
+
+def test_modes_slower_and_faster_than_the_limit_are_counted_by_whole_intervals(study, fits):
+    fits, cells = (frame.assign(cell="one") for frame in (fits, tables.load(study, "modes")))
+    ratio = (fits.quantity == "ratio") & (fits.of == "measured / limit") & np.isfinite(fits.estimate)
+    for ends, words in (
+        ((0.5, 0.4, 0.6), f"Of {ratio.sum()} cells and modes {ratio.sum()} are learned more slowly"),
+        ((1.5, 1.4, 1.6), f"interval, {ratio.sum()} faster"),
+        ((1.5, np.nan, np.nan), None),
+    ):
+        turned = fits.copy()
+        turned.loc[ratio, ["estimate", "low", "high"]] = ends
+        said = [text for text in report_answers._bend(turned, cells) if "more slowly" in text]
+        assert words in said[0] if words else not said
+
+
 def test_the_report_answers_and_verifies(study):
     tables.run(study)
     section = report.section(study)
@@ -165,8 +207,8 @@ def test_the_report_answers_and_verifies(study):
 
 
 def test_a_study_of_one_cell_is_silent_on_what_it_cannot_say(made, tmp_path):
-    """One uniform cell, one network, a run that diverges: words without nan, figures that say what they would show."""
-    for eta in (0.5, 60.0):
+    """One uniform cell, one network, a run that diverges or that a frozen kernel would not survive: no word of it."""
+    for eta in (0.5, 3.0, 60.0):
         settings = {
             "frequencies": [1, 2],
             "modes": 3,
@@ -179,7 +221,8 @@ def test_a_study_of_one_cell_is_silent_on_what_it_cannot_say(made, tmp_path):
         grid = {"width": 6, "depth": 1, "bias_init": "zero"}
         one = made(tmp_path / str(eta), kind="eigenmodes", grid=grid, seeds=1, eigenmodes=settings)
         section = report.section(one)
-        assert not [text for text in sentences(section["topics"]) if "nan" in text.lower()]
+        assert not [text for text in sentences(section["topics"]) if "nan" in text.lower() or "e+" in text]
+        assert eta < 1 or not section["topics"][3].said  # T_p predicts nothing
         assert not section["topics"][2].said  # no density but the uniform one
         folder = Path(one.folder)
         data = {name: store.read_rows(folder / f"{name}.zarr") for name in ("modes", "density", "fits")}

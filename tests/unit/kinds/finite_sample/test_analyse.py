@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy import stats
 
 from ntkpipe import kinds, store, tables
@@ -79,14 +80,43 @@ def test_noise_has_its_exact_size_and_interval(study):
 def test_exponents_are_slopes_over_the_cells(study):
     fits, data = tables.load(study, "fits"), loaded(study)
     row = fits[(fits.error == "gram") & (fits.quantity == "points")].iloc[0]
-    logs = np.log(data["error_value"][:3].sel(error="gram", kernel="limit").values).mean(axis=1)
+    logs = np.log(np.mean(data["error_value"][:3].sel(error="gram", kernel="limit").values ** 2, axis=1)) / 2
     assert row.estimate == pytest.approx(np.polyfit(np.log([8, 16, 32]), logs, 1)[0], rel=1e-9)
     assert row.exact == pytest.approx(-0.5) and row.low < row.estimate < row.high
     both = fits[(fits.of == "width") & (fits.quantity == "n")].iloc[0]
     assert both.n_cells == 4 and both.expected == -0.5 and both.low < -0.5 < both.high
     design = np.column_stack([np.ones(4), np.log([8, 16, 32, 16]), np.log([32, 32, 32, 8])])
-    means = np.log(data["width_error"][:4].values).mean(axis=1)
+    means = np.log(np.mean(data["width_error"][:4].values ** 2, axis=1)) / 2
     assert both.estimate == pytest.approx(np.linalg.lstsq(design, means, rcond=None)[0][2], rel=1e-9)
+    balance = fits[fits.quantity == "balance"].iloc[0]
+    per_point = data["width_error"][:4] / data["error_value"][:4].sel(error="operator", kernel="limit")
+    logs = np.log(per_point**2 * xr.DataArray([4, 2, 1, 0.5], dims="cell")).mean("seed")
+    assert balance.estimate == pytest.approx(float(np.exp(logs.mean())), rel=1e-9)
+
+
+def test_predictions_and_sentences_by_hand(study):
+    """The second cell for the theory, the one of most N (as the report takes it) for what is said."""
+    data, draws = loaded(study), loaded(study, "sampled_modes")
+    limit, (c, n) = limits.spectrum(study.cells[0].network), (1, 16)
+    learned = 1 - (1 - float(data["eta"][c]) * n * limit.eigenvalues) ** int(data["steps"][c])
+    expected = 0.25 / n * (learned[0] ** 2 + 2 * np.sum(learned[1:] ** 2))
+    assert float(data["excess_predicted"][c]) == pytest.approx(expected, rel=1e-12)
+    lam = limit.eigenvalues[[0, 1, 1, 2, 2]]
+    of_limit, of_network = (draws["coupling"][c, :, k].values - np.diag(lam) for k in (0, 1))
+    sampled, whole, width = (np.sum(v**2, axis=(1, 2)) for v in (of_limit, of_network, of_network - of_limit))
+    cross = np.mean(whole - sampled - width) / np.mean(sampled + width)
+    assert float(data["cross"][c]) == pytest.approx(cross, rel=1e-9)
+    said = " ".join(sentences(report.section(study)["topics"]))
+    theta = np.linspace(-np.pi, np.pi, 4001)[:-1] + np.pi / 4000
+    y, power = np.cos(1.5 * theta), np.mean(np.cos(1.5 * theta) ** 2)
+    inside = sum(2 * np.mean(y * np.cos(q * theta)) ** 2 for q in (1, 2))
+    assert f"cos(1.5 theta) has {1 - inside / power:.1%} of its power outside" in said
+    at = f"{limit.kappa / limit.eigenvalues[2] + 1:.3g} for q = 2"  # kappa/N = (1 - 1/N) lambda
+    assert f"(1 - 1/N) lambda_q, at N = {limit.kappa / limit.eigenvalues[1] + 1:.3g} for q = 1, {at}" in said
+    entries = data["entry_rms"][2].sel(kernel="limit").values  # N = 32
+    columns = {0: entries[1:, 0], 1: entries[[0, 3, 4], 1], 2: entries[:3, 3]}
+    below = [str(q) for q, column in columns.items() if limit.eigenvalues[q] < column.max()]
+    assert f"below their own largest coupling: {', '.join(below) or 'none'}" in said.split("N = 32: the largest")[1]
 
 
 def test_the_report_answers_and_verifies(study):
@@ -128,3 +158,13 @@ def test_figures_say_what_they_cannot_show(equal):
         for name in ("points_and_width", "noise_by_mode"):
             with pytest.raises(style.NothingToDraw, match="this study has"):
                 FIGURES[name](tables_of)
+
+
+def test_one_draw_has_no_spread_and_a_signal_without_eigenvalue_no_training(made, tmp_path):
+    settings = SETTINGS | {"modes": 3, "signal": 3, "train": 8}
+    one = made(tmp_path, kind="finite_sample", grid={"width": 8, "depth": 1}, seeds=1, finite_sample=settings)
+    section = report.section(one)
+    said = " ".join(sentences(section["topics"]))
+    assert "no network was trained" in section["coverage"] and "Of q = 3 lambda_q = 0" in said
+    assert "standard deviation (exact" in said and "[" not in said.split("Into every mode")[0].split("Bound over")[1]
+    assert not re.search(r"\b(nan|inf)\b|-0\]", said)

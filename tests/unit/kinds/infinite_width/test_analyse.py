@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy import linalg, stats
 
+from ntkpipe.kinds.infinite_width import analyse, rates
 from ntkpipe.theory.infinite_width import kernels
 
 CELLS = range(6)
@@ -118,6 +120,18 @@ def test_profiles_are_rows_of_the_kernels(study, found, runs):
     np.testing.assert_allclose(found.angle, np.pi - (np.pi - theta) % (2 * np.pi), atol=1e-12)
 
 
+@pytest.mark.parametrize(("lost", "given"), [(4, True), (5, False)])
+def test_an_end_is_estimated_from_half_of_the_runs_or_more(study, runs, lost, given):
+    """Fewer would be the survivors; the start is known of all."""
+    part = runs.isel(cell=0).copy(deep=True)
+    for name in ("ntk_train", "ntk_eval_train", "f_train", "f_eval"):
+        part[name][{"seed": slice(0, lost), "snapshot": -1}] = np.nan
+    cell = analyse.cell_found(study, study.cells[0], part)
+    assert cell["n_runs"] == 8 - lost and np.isfinite(cell["distance_start"])
+    for name in ("distance_end", "mean_shift_end", "error_end", "peak_end"):
+        assert np.isfinite(cell[name]) == given, name
+
+
 def test_exponents_are_slopes_of_mean_logs(found, fits):
     """Two widths and two depths: the plane of least squares through the cells' means, and each edge by itself."""
     relu = found.isel(cell=slice(0, 4))
@@ -144,6 +158,17 @@ def test_exponents_are_slopes_of_mean_logs(found, fits):
     for width in (8, 16):
         slope = (by_depth[2, width] - by_depth[1, width]) / np.log(2)
         assert estimate("depth_exponent", width=width) == pytest.approx(slope, rel=1e-9)
+
+
+def test_the_last_exponent_is_that_of_the_two_largest_widths(study, found):
+    """Cells of ReLU at depth 1, and the widest again four times as wide and half as far."""
+    relu = found.isel(cell=[i for i in range(4) if found.depth[i] == 1]).sortby("width")
+    more = relu.isel(cell=[1]).assign(distance=relu.distance[[1]] / 2)
+    more = more.assign_coords(width=4 * more.width, beta=more.beta / 4)
+    rows = rates.dataset(study, xr.concat([relu, more], "cell")).to_dataframe()
+    (last,) = rows[(rows.method == "last_exponent") & (rows.quantity == "kernel distance") & (rows["at"] == "start")]\
+        .itertuples()  # fmt: skip
+    assert last.estimate == pytest.approx(-0.5, abs=1e-12) and last.n_cells == 2 and last.expected == -0.5
 
 
 def test_exponents_are_expected_where_theory_has_them(fits):

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ntkpipe import tables
 from ntkpipe.figures import style
 from ntkpipe.kinds.infinite_width import report, report_answers, report_words
 from ntkpipe.kinds.infinite_width.figures import FIGURES
@@ -84,9 +85,21 @@ def test_answers_turn_with_the_numbers(fits):
         assert len(said) == len(report_answers.RATED) and all(words in text for text in said)
 
 
+def test_profiles_and_biases_are_judged_by_whole_intervals(study, found):
+    cells = tables.load(study, "infinite_width")
+    for sign, words in ((1, "raises it beyond the interval in 6 and lowers it in 0"), (-1, "in 0 and lowers it in 6")):
+        low, high = sorted((sign * 0.1, sign * 0.3))
+        ends = {"peak_change": sign * 0.2, "peak_change_low": low, "peak_change_high": high}
+        assert words in report_answers.profile_said(cells.assign(**ends))[0]
+    for low, words in ((-0.1, "beyond its noise in 0 of 6 cells"), (0.1, "beyond its noise in 6 of 6 cells")):
+        one = found.assign(bias=0 * found.bias + 0.2, bias_low=0 * found.bias + low)
+        said = report_answers.kernels_said(cells.assign(place=np.arange(6)), one)
+        assert sum(words in text for text in said) == 2  # at the start, and after training
+
+
 def test_diverged_runs_and_a_single_cell_are_no_reason_to_fail(make_study, draw_study, quickly, tmp_path):
     """One cell on the sphere whose runs all diverge: no number is given of them, and no exponent."""
-    from ntkpipe import collect, kinds, tables
+    from ntkpipe import collect, kinds
 
     study = make_study(
         results=tmp_path, kind="infinite_width", grid={"width": 8, "depth": 1}, seeds=8,

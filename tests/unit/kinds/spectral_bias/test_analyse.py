@@ -111,6 +111,26 @@ def test_fits_are_means_over_networks_with_their_predictions(data):
     assert set(frame.quantity) <= set(fits.METHODS)
 
 
+def test_exponents_are_of_the_modes_that_the_network_fits_and_departures_of_sizes():
+    """Three networks of two cells: the last mode of the first is not fitted, and K_0 errs in both directions."""
+    step = np.full((2, 3, 3, 1, 3), np.inf)  # cell, seed, kernel, target, frequency
+    step[:, :, 0, 0] = [[1.0, 4.0, np.inf], [2.0, 4.0, 8.0], [2.0, 8.0, 16.0]]
+    step[:, :, 1, 0] = [[2.0, 2.0, 900.0], [1.0, 8.0, 8.0], [2.0, 4.0, 32.0]]
+    step[1, :, 1] = step[1, :, 0] * np.array([2.0, 0.5, 2.0])
+    dims = ("cell", "seed", "kernel", "target", "frequency")
+    modes = xr.Dataset({"fit_step": (dims, step), "reach_step": (dims, step)})
+    modes = modes.assign_coords(frequency=[1, 2, 4], kernel=list(analyse.KERNELS), target=["equal"])
+    rows = {row[:2]: row[4] for row in fits._times(modes.isel(cell=0, target=0), 0.95)}
+    log = np.log(np.array([1, 2, 4]))
+    slopes = [np.polyfit(log[:k], np.log(v[:k]), 1)[0] for k, v in zip((2, 3, 3), step[0, :, 1, 0], strict=True)]
+    assert rows["exponent", "fitted"]["frozen"] == pytest.approx(np.mean(slopes), rel=1e-9)
+    head = {name: ("cell", [0, 0]) for name in fits.HEAD} | {"depth": ("cell", [1, 1]), "width": ("cell", [8, 16])}
+    law = {row["quantity"]: row for row in fits._over_cells(modes.assign_coords(head), 0.95) if row["of"] == "frozen"}
+    size = [np.mean([np.mean(np.abs(np.log(a[:k] / b[:k]))) for k, a, b in
+                     zip((2, 3, 3), cell[:, 0, 0], cell[:, 1, 0], strict=True)]) for cell in step]  # fmt: skip
+    assert law["width_exponent"]["estimate"] == pytest.approx(np.log2(size[1] / size[0]), abs=0.1)
+
+
 def test_a_mean_is_given_for_half_of_the_networks_or_more():
     values = np.array([1.0, 2.0, np.nan, np.nan])
     assert fits.of_most(fits.mean, values, 0.95).value == 1.5
@@ -135,6 +155,28 @@ def test_the_report_answers_from_the_table(study):
     linear = [row for row in section["verification"] if "radius" in row["cell"]]
     assert len(linear) == 4 and len(section["verification"]) == 4 + 6
     assert all(rows for _, rows in section["tables"])
+
+
+@pytest.mark.parametrize(
+    ("quantity", "ends", "words"),
+    [
+        ("rank_correlation", (0.8, 0.6, 1.0), "Low ones first. Rank"),
+        ("rank_correlation", (-0.8, -1.0, -0.6), "High ones first. Rank"),
+        ("rank_correlation", (0.1, -0.5, 0.7), "No order is seen beyond the intervals. Rank"),
+        ("kept_slope", (-0.8, -1.0, -0.6), "Low ones (equal"),
+        ("kept_slope", (0.8, 0.6, 1.0), "High ones (equal"),
+        ("kept_slope", (0.1, -0.5, 0.7), "No frequency more than another (equal"),
+        ("quotient_ratio", (2.0, 1.5, 3.0), "it grows in 6 and shrinks in 0 of 6 modes"),
+        ("quotient_ratio", (0.5, 0.4, 0.6), "it grows in 0 and shrinks in 6 of 6 modes"),
+        ("ratio", (2.0, 1.5, 3.0), "is above 1 with its whole interval for 12 of 12 modes"),
+        ("ratio", (1.0, 0.5, 3.0), "Yes, within the intervals"),
+    ],
+)
+def test_answers_turn_with_the_numbers(study, quantity, ends, words):
+    table = tables.load(study, "fits")
+    table.loc[table.quantity == quantity, ["estimate", "low", "high"]] = ends
+    said = [text for topic in report_answers.topics(table, 0.5) for text in topic.said]
+    assert any(words in text for text in said)
 
 
 @pytest.mark.parametrize(
