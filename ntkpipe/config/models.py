@@ -102,8 +102,8 @@ class GridConfig(Model):
     eta_unit: axis(Literal[ETA_UNITS]) | None = None
     """values of step.eta_unit (first_step)"""
     method: axis(Literal[METHODS]) | None = None
-    """values of train.method (trajectory, infinite_width) or mean_field.method; cells that differ in method or eta train
-    the same networks"""
+    """values of train.method (trajectory, infinite_width) or mean_field.method; cells that differ in method or eta
+    train the same networks"""
     label: axis(Label) | None = None
     """values of step.label (first_step)"""
     train: axis(Angles) | None = None
