@@ -107,3 +107,26 @@ def test_crossing_is_exact_for_a_power_law():
     found = analysis.crossing(x, np.stack([0.3 * x**-2, 1e-3 * x**-2], axis=1), 0.1)
     assert found[0] == pytest.approx(3**0.5) and np.isnan(found[1])
     assert analysis.exponents_of_runs(x, 0.3 * x[:, None] ** -2) == pytest.approx([-2])
+
+
+def test_distance_counts_from_when_the_limit_has_learned_half():
+    target = np.eye(2)
+    limit = np.array([0.0, 0.4, 0.6, 1.0])[:, None, None] * target
+    off = np.array([[5.0, 3.0, 0.2, 0.1], [5.0, 3.0, 0.1, np.nan]])[..., None, None] * target
+    found = analysis.largest_distance(limit + off, limit, target)
+    assert found[0] == pytest.approx(0.2) and np.isnan(found[1])
+    assert analysis.largest_distance(limit[None, :2] + off[:1, :2], limit[:2], target) == pytest.approx(
+        [3.0]
+    )  # the end
+
+
+def test_a_diverged_model_says_so_and_gives_no_rates_of_drowned_directions(made, tmp_path):
+    keys = KEYS | {"seeds": 2, "linear": SETTINGS | {"eta": 1.4, "steps": 30}}
+    study = made(tmp_path, grid={"width": 1, "depth": 0}, **keys)
+    tables.run(study)
+    text = "\n".join(said(study))
+    assert "beyond 2/lambda_max(A)" in text and "differs from its closed form" not in text
+    fits = tables.load(study, "fits")
+    rows = fits[fits.quantity == "decay_factor"]
+    assert len(rows) and (rows.expected.abs() > 1).all()
+    np.testing.assert_allclose(rows.estimate, rows.expected, rtol=1e-3)

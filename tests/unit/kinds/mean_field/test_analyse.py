@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from scipy import stats
 
 from ntkpipe import angles, store, tables
@@ -82,6 +83,13 @@ def test_the_limit_in_ntk_is_a_gaussian_process(found, drawn):
     c, y = cell(found, "ntk", 8), drawn.y.values
     assert float(found["output_error_limit"][c, 0]) == pytest.approx(0.5**0.5, rel=1e-10)
     assert float(found["loss_limit"][c, 0]) == pytest.approx(0.5 * (y @ y + 12 * 0.5), rel=1e-10)
+    theta = angles.equal(12)
+    gap = np.arccos(np.clip(np.cos(theta[:, None] - theta), -1, 1))
+    nngp = (np.sin(gap) + (np.pi - gap) * np.cos(gap)) / (2 * np.pi)  # arc-cosine kernel; 1/2 on the diagonal
+    for k, q in enumerate((1, 2)):
+        wave = np.exp(1j * q * theta)
+        power = 1 + (wave.conj() @ nngp @ wave).real / np.abs(y @ wave) ** 2
+        assert float(found["mode_left_limit"][c, 0, k]) ** 2 == pytest.approx(power, rel=1e-9)
     assert (found["drift_limit"][c] == 0).all() and (
         found["output_error_limit"][cell(found, "mean_field", 8)] == 0
     ).all()
@@ -114,6 +122,37 @@ def test_exponents_are_least_squares_of_means_of_logs(found, study):
     expected = fits.set_index(["parametrization", "quantity", "at"]).expected
     assert expected["mean_field", "drift", "end"] == 0 and expected["ntk", "output_error", "end"] == 0
     assert rates.expected("drift", "end", "tanh", "ntk")[0] == -1
+    assert np.isnan(expected["mean_field", "kernel_error", "end"])  # ReLU, late: no rate is known
+    assert rates.expected("kernel_error", "end", "tanh", "mean_field")[0] == -0.5
+    c = [cell(found, "mean_field", m) for m in (8, 32)]
+    loss = found["loss_limit"].values[c[0]]
+    half = next(k for k, value in enumerate(loss) if value <= loss[0] / 2)
+    assert 0 < half < len(loss) - 1
+    means = [np.log(found["kernel_error"].values[i, :, half]).mean() for i in c]
+    slopes = fits.set_index(["parametrization", "quantity", "at"]).estimate
+    assert slopes["mean_field", "kernel_error", "half"] == pytest.approx(np.diff(means)[0] / np.log(4), rel=1e-9)
+
+
+def test_exponents_of_exact_powers_have_intervals_of_networks_alone():
+    """Three widths with a bend: the slope is that of least squares, its interval says how well networks know it."""
+    rng = np.random.default_rng(0)
+    m = np.array([10, 100, 1000])
+    sizes = np.exp(-0.5 * np.log(m)[:, None] + np.array([0.2, -0.4, 0.2])[:, None] + 0.1 * rng.standard_normal((3, 16)))
+    row = rates.exponent(sizes, m, 0.95)
+    half = stats.t.ppf(0.975, 45) * 0.1 / 4 / np.sqrt(2) / np.log(10)  # of the two ends' means
+    assert abs(row["estimate"] + 0.5) < 2 * half and (row["high"] - row["low"]) / 2 == pytest.approx(half, rel=0.4)
+    assert row["scatter"] > 5 and row["scatter_p"] < 1e-6
+
+
+def test_descent_stands_beside_the_flow_of_the_same_networks(found, study):
+    cells = tables.load(study, "mean_field").assign(cell=np.arange(4))
+    two = cells[(cells.parametrization == "ntk") & (cells.width == 32)]
+    assert report_answers.beside_flow(cells, found, 0.95) == []  # descent alone
+    two = pd.concat([two, two.assign(training="flow", cell=4)])
+    flow = found.isel(cell=[cell(found, "ntk", 32)])
+    flow = xr.concat([found[["drift", "loss"]], flow[["drift", "loss"]] / 2], dim="cell", coords="minimal")
+    (text,) = report_answers.beside_flow(two, flow, 0.95)
+    assert text.startswith("Ntk, m = 32") and "2 [2, 2] times and the loss 2 [2, 2] times" in text
 
 
 def test_the_report_answers(study):

@@ -125,7 +125,8 @@ def test_exponents_are_of_the_modes_that_the_network_fits_and_departures_of_size
     log = np.log(np.array([1, 2, 4]))
     slopes = [np.polyfit(log[:k], np.log(v[:k]), 1)[0] for k, v in zip((2, 3, 3), step[0, :, 1, 0], strict=True)]
     assert rows["exponent", "fitted"]["frozen"] == pytest.approx(np.mean(slopes), rel=1e-9)
-    head = {name: ("cell", [0, 0]) for name in fits.HEAD} | {"depth": ("cell", [1, 1]), "width": ("cell", [8, 16])}
+    head = {name: ("cell", [0, 0]) for name in fits.HEAD} | {"depth": ("cell", [1, 1])}
+    head |= {"width": ("cell", [8, 16]), "beta": ("cell", [1 / 8, 1 / 16])}
     law = {row["quantity"]: row for row in fits._over_cells(modes.assign_coords(head), 0.95) if row["of"] == "frozen"}
     size = [np.mean([np.log(np.mean(np.abs(np.log(a[:k] / b[:k])))) for k, a, b in
                      zip((2, 3, 3), cell[:, 0, 0], cell[:, 1, 0], strict=True)]) for cell in step]  # fmt: skip
