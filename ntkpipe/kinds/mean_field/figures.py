@@ -161,9 +161,12 @@ def rates(data: Data):
     """What falls with m and what does not, at the end of training: kernel, output, particles, measures."""
     dataset, fits = data["mean_field"], data["fits"]
     frame = cells_of(dataset)
-    figure, axes = plt.subplots(1, len(RATES) + 1, figsize=(15.6, 3.9))
-    _dependence(axes[-1], dataset, frame)
-    for axis, (variable, at, text) in zip(axes[:-1], RATES, strict=True):
+    figure, grid = plt.subplots(2, 3, figsize=(10.8, 7.6))
+    axes = grid.ravel()
+    _dependence(axes[len(RATES)], dataset, frame)
+    for axis in axes[len(RATES) + 1 :]:
+        axis.set_axis_off()
+    for axis, (variable, at, text) in zip(axes, RATES, strict=False):
         said = []
         for name, part in both(frame):
             values = dataset[variable].isel(cell=part.cell.to_numpy())
