@@ -143,9 +143,9 @@ def balanced_kernel(values: Float[np.ndarray, " mode"], outputs: int, inputs: in
 # --- infinite width ------------------------------------------------------------------------------------------------
 
 
-def sharpness(layers: int, largest: float, gains: Gains) -> float:
-    """Largest eigenvalue of K at balanced weights that have learned A*: L s_1^{2-2/L} prod_l g_l^{1/L}."""
-    return float(layers * largest ** (2 - 2 / layers) * np.exp(np.mean(np.log(gains))))
+def sharpness(layers: int, largest: float) -> float:
+    """Largest eigenvalue of K at balanced weights that have learned A*, gains 1: L s_1^{2-2/L}."""
+    return float(layers * largest ** (2 - 2 / layers))
 
 
 def limit_network(depth: int, inputs: int, outputs: int, scale: float, words: int = 8) -> Weights:

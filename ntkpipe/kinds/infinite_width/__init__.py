@@ -77,17 +77,11 @@ def _networks(config: Any, dim: int) -> list[Network]:
     found = []
     for grid in config.grid:
         names = [name for name in SETTINGS if getattr(grid, name) is not None]
-        depth = _deepest(grid)
+        depth = trajectory.deepest(grid)
         for values in product(*(getattr(grid, name) for name in names)):
             laws = config.network.model_dump() | dict(zip(names, values, strict=True))
             found.append(Network(input_dim=dim, widths=(1,) * depth, **laws))
     return list(dict.fromkeys(found))
-
-
-def _deepest(grid: Any) -> int:
-    if grid.widths is not None:
-        return max(map(len, grid.widths))
-    return max(grid.depth or (max(1, round(beta * width)) for beta in grid.beta for width in grid.width))
 
 
 KIND = Kind(

@@ -32,7 +32,7 @@ def step_size(config: Any, law: Any, modes: bool = False) -> float:
     if config.eta_unit == "absolute":
         return config.eta * loss_scale(config, config.dim)
     layers = len(law.gains)
-    end = exact.sharpness(layers, config.singular_values[0], (1.0,) * layers)
+    end = exact.sharpness(layers, config.singular_values[0])
     if modes:
         return 2 * config.eta / end
     start = exact.limit_eigenvalue(layers, config.dim, config.scale, law.parametrization)

@@ -44,16 +44,15 @@ def points(config: Any, path: str) -> tuple[int, int, str]:
 def stored(config: Any) -> int:
     """Bytes of a trajectory: kernels on train, and on eval x train, at each snapshot."""
     train, (n, m) = config.settings, (config.data.train, config.data.eval)
-    kernels = (3 if train.tensors else 1) + (_deepest(config) + 1 if train.per_layer else 0)
+    kernels = (3 if train.tensors else 1) + (1 + max(map(deepest, config.grid)) if train.per_layer else 0)
     return 8 * len(train.snapshot_steps) * (n * n * kernels + n * m + 2 * n + m + 4)
 
 
-def _deepest(config: Any) -> int:
-    depths = [0]
-    for grid in config.grid:
-        depths += [*(grid.depth or ()), *(len(widths) for widths in grid.widths or ())]
-        depths += [round(beta * width) for beta in grid.beta or () for width in grid.width]
-    return max(depths)
+def deepest(grid: Any) -> int:
+    """Most hidden layers that a grid may have."""
+    if grid.widths is not None:
+        return max(map(len, grid.widths))
+    return max(grid.depth or (max(1, round(beta * width)) for beta in grid.beta for width in grid.width))
 
 
 KIND = Kind(
