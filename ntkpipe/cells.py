@@ -123,7 +123,8 @@ def expand(name: str, study: StudyConfig, path: str) -> tuple[list[Cell], list[s
         where = f"{path}.grid" if len(study.grid) == 1 else f"{path}.grid.{number}"
         for widths, axes in _product(grid, kinds.of(study).axes, notes, where):
             cell = _cell(name, study, widths, axes, (n_inputs, dim, text), path)
-            here = ", ".join(f"{k} {v}" for k, v in cell.coords.items() if k in ("depth", "width") or k in axes)
+            named = ("depth", "width") if cell.network.depth else ("depth",)  # without hidden layers no width matters
+            here = ", ".join(f"{k} {v}" for k, v in cell.coords.items() if k in named or k in axes)
             if cell.text in seen:
                 also = (
                     "" if seen[cell.text] == where else f", which {'.'.join(seen[cell.text].split('.')[-2:])} has too"

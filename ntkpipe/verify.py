@@ -70,6 +70,8 @@ def _folder(folder: Path) -> Iterator[Line]:
         told = [_checked(str(path), lambda path=path: _shard(path)) for path in files]
         bad = [line for line in told if not line[0]]
         yield from bad
+        if set(files) - set(kept) and set(files) - set(within):
+            yield True, f"{shelf}: other shards are there instead: has a data file changed since they were drawn?"
         yield True, f"{shelf}: {len(told) - len(bad)} of {len(told)} shards whole"
     if not found and not by_study:
         yield False, f"{folder} holds no dataset and no shard"

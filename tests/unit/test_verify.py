@@ -84,6 +84,17 @@ def test_all_that_is_missing_or_altered_is_said_and_the_rest_is_checked(results,
     assert f"{results}/s/shards: {1 if 'shard' in damage else 2} of 2 shards whole" in said
 
 
+def test_shards_of_other_data_are_told_from_lost_ones(results):
+    shards = sorted((results / "s/shards").glob("*.zip"))
+    lost = "has a data file changed since they were drawn?"
+    shards[0].rename(shards[0].with_name(f"other-{shards[0].name}"))
+    code, said = _said(results / "s")
+    assert code != 0 and f"shard {shards[0]} is missing" in said and lost in said
+    shards[0].with_name(f"other-{shards[0].name}").unlink()
+    code, said = _said(results / "s")
+    assert code != 0 and f"shard {shards[0]} is missing" in said and lost not in said
+
+
 def test_a_config_that_is_not_that_of_its_hash_is_damage(results):
     import zarr
 
