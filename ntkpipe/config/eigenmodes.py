@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from ntkpipe.config.errors import refuse_twice, wrong
-from ntkpipe.config.models import Angles, Count, Positive, axis
+from ntkpipe.config.models import Angles, Count, DensityText, Positive, axis
 from ntkpipe.config.train import ScheduleConfig
 
 TABLES = (".csv", ".npy")
 """Endings of files that hold a density."""
+EVEN = ("uniform", "halves:1", "cosine:0", "cosine:-0", "von_mises:0")
+"""Densities that are 1/(2 pi)."""
 
 
 def refuse_density(density: str) -> str | None:
@@ -34,18 +37,20 @@ class EigenmodesConfig(ScheduleConfig):
     the quantiles (j + 1/2)/N of the density.
     """
 
-    density: Annotated[str, Field(strict=True)] = "uniform"
-    """uniform; halves:r, r times as dense on [0, pi) as beyond; cosine:a, (1 + a cos theta)/(2 pi); von_mises:k; or a
-    csv or npy file with the columns theta (rad) and weight, relative to the working directory"""
+    density: DensityText = "uniform"
+    """uniform; halves:r, r (1e-6 to 1e6) times as dense on [0, pi) as beyond; cosine:a, (1 + a cos theta)/(2 pi);
+    von_mises:k; or a csv or npy file with the columns theta (rad) and weight (in this order where a csv has no header),
+    relative to the working directory"""
     frequencies: axis(Annotated[int, Field(strict=True, ge=1)]) = (1, 2, 3, 4, 5, 6)
-    """q of the targets cos(q theta), below half of the train points"""
+    """q of the targets cos(q theta), at most modes"""
     train: Angles = 64
-    """number N, 8 or more, of train points"""
+    """number N, 8 or more, of train points: more than 2 modes; where the density is uniform, divisible by another power
+    of 2 than evaluate, for else some held-out angles are train points"""
     evaluate: Angles = 256
-    """number of held-out points, 8 or more: equal angles at half steps"""
+    """number of held-out points, 8 or more and more than 2 modes: equal angles at half steps"""
     modes: Count = 12
     """eigenfunctions followed: 2 modes + 1 of the largest eigenvalues; of the uniform density the Fourier modes up to
-    this frequency"""
+    this frequency; below half of train and of evaluate"""
     eta: Positive = 0.5
     """step size"""
     steps: Count = 800
@@ -77,12 +82,16 @@ class EigenmodesConfig(ScheduleConfig):
         """What the number of train points must be, where it is not."""
         if 2 * self.modes >= train:
             return f"more than 2 modes = {2 * self.modes}, which {train} points do not tell apart; it was {train}"
-        if _twos(train) == _twos(self.evaluate):
-            return (
-                f"divisible by another power of 2 than evaluate = {self.evaluate}: under the uniform density some "
-                f"held-out angles are train points else; it was {train}"
-            )
         return None
+
+    def refuse_parity(self, density: str, train: int) -> str | None:
+        """The same of a density whose quantiles are equal angles: held-out angles must lie between them."""
+        if density not in EVEN or _twos(train) != _twos(self.evaluate):
+            return None
+        return (
+            f"divisible by another power of 2 than evaluate = {self.evaluate}: under the uniform density some "
+            f"held-out angles are train points else; it was {train}"
+        )
 
     @property
     def kernel_snapshots(self) -> tuple[int, ...]:
@@ -99,13 +108,17 @@ def refuse_cells(config: Any) -> None:
     ------
     ValidationError: a density that is none, or a number of train points too small or among the held-out ones.
     """
+    settings = config.settings
     for number, grid in enumerate(config.grid):
         for density in grid.density or ():
             if (must := refuse_density(density)) is not None:
                 raise wrong(("grid", number, "density"), must)
         for train in grid.train or ():
-            if (must := config.settings.refuse_points(train)) is not None:
+            if (must := settings.refuse_points(train)) is not None:
                 raise wrong(("grid", number, "train"), must)
+        for density, train in product(grid.density or (settings.density,), grid.train or (settings.train,)):
+            if (must := settings.refuse_parity(density, train)) is not None:
+                raise wrong(("grid", number, "train") if grid.train else (config.kind, "train"), must)
 
 
 def _twos(n: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from ntkpipe.networks import ACTIVATIONS, BIAS_INITS, MEAN_FIELD, PARAMETRIZATIONS, READOUTS
 
@@ -21,6 +21,19 @@ Angles = Annotated[int, Field(strict=True, ge=8)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Label = Annotated[float, Field(strict=True, allow_inf_nan=False)] | Literal["normal"]
+
+
+def _plain(text: str) -> str:
+    """One text for one density: halves:4.0 is halves:4."""
+    name, colon, number = text.partition(":")
+    try:
+        return name + colon + repr(float(number)).removesuffix(".0")
+    except ValueError:
+        return text
+
+
+DensityText = Annotated[str, Field(strict=True), AfterValidator(_plain)]
+"""Name of a density with its parameter, or a file; see eigenmodes.density."""
 
 
 def _as_list(value: Any) -> Any:
@@ -111,7 +124,7 @@ class GridConfig(Model):
     finite_sample, which draws points, noise and networks anew for each"""
     steps: axis(Count) | None = None
     """values of membership.steps; cells that differ in it train the same networks"""
-    density: axis(Annotated[str, Field(strict=True)]) | None = None
+    density: axis(DensityText) | None = None
     """values of eigenmodes.density"""
     noise: axis(NonNegative) | None = None
     """values of finite_sample.noise"""

@@ -20,6 +20,8 @@ from ntkpipe.theory.density import Density, Eigenfunctions
 GRID = 2**14
 """Equal pieces of the circle on which a density is integrated: exactly where it is constant on each."""
 PARAMETERS = {"uniform": 0, "halves": 1, "cosine": 1, "von_mises": 1}
+RATIOS = (1e-6, 1e6)
+"""Ratios of halves: beyond them no train point lies on one of the halves."""
 
 
 class Regions(NamedTuple):
@@ -43,6 +45,8 @@ def named(text: str) -> Density:
         numbers = [float(parameter) for parameter in parameters]
     except ValueError:
         raise ValueError(f"{name} with a number after the colon") from None
+    if name == "halves" and numbers[0] > 0 and not RATIOS[0] <= numbers[0] <= RATIOS[1]:
+        raise ValueError(f"halves with a ratio from {RATIOS[0]:g} to {RATIOS[1]:g}")
     try:
         return density.NAMED[name](*numbers)
     except ValueError as error:
@@ -50,7 +54,7 @@ def named(text: str) -> Density:
 
 
 def table(path: Path) -> Float[np.ndarray, "row 2"]:
-    """theta and weight of a csv (``theta,weight``; header optional) or npy file.
+    """theta and weight of a csv or npy file: columns by name where the csv has a header, else in this order.
 
     Raises
     ------
@@ -58,10 +62,12 @@ def table(path: Path) -> Float[np.ndarray, "row 2"]:
     """
     from ntkpipe import tabular
 
-    rows, second, _ = tabular.load(path)
+    rows, second, names = tabular.load(path)
+    if names is not None and sorted(names) != ["theta", "weight"]:
+        raise ValueError(f"it must have the columns theta and weight; its header has {', '.join(names)}")
     if second is not None or rows.ndim != 2 or rows.shape[1] != 2:
         raise ValueError(f"it must be a table with the columns theta and weight; its shape is {rows.shape}")
-    return rows
+    return rows if names is None else rows[:, [names.index("theta"), names.index("weight")]]
 
 
 def of(text: str) -> Density:

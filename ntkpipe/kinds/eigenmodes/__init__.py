@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ntkpipe.kinds import Kind, check_own_points
+from ntkpipe.kinds import Kind, check_own_points, known_limit
 
 SECTION = "docs/theory.md section 9"
 DENSITY = "docs/theory.md section 7"
@@ -28,14 +28,50 @@ def points(config: Any, path: str) -> tuple[int, int, str]:
 
     Raises
     ------
-    ConfigError: the file of a density is missing, or holds none.
+    ConfigError: the file of a density is missing, or holds none; a density too narrow for its eigenfunctions; a
+        network whose limit kernel is not known.
     """
+    known_limit.on_circle(config, path)
     settings = config.settings
     axes = [(f"grid.{i}.density", text) for i, grid in enumerate(config.grid) for text in grid.density or ()]
-    files = {text: key for key, text in [*axes, ("eigenmodes.density", settings.density)]}
-    files = {text: key for text, key in files.items() if text.endswith((".csv", ".npy"))}
+    every = {text: key for key, text in [*axes, ("eigenmodes.density", settings.density)]}
+    files = {text: key for text, key in every.items() if text.endswith((".csv", ".npy"))}
     held_out = f"{settings.evaluate}-half-steps"
-    return settings.evaluate, 2, "-".join([held_out, *(_fingerprint(t, f"{path}.{key}") for t, key in files.items())])
+    names = [held_out, *(_fingerprint(text, f"{path}.{key}") for text, key in files.items())]
+    for text, key in every.items():
+        _check_reachable(config, text, f"{path}.{key}")
+    return settings.evaluate, 2, "-".join(names)
+
+
+PEAK, MANY = 20.0, 100
+"""2 pi p and number of modes up to which the eigenfunctions of T_p are reached on the angles of its grid."""
+
+
+def _check_reachable(config: Any, text: str, key: str) -> None:
+    """Try the eigenfunctions of a density that is peaked, or of many modes: asked when planned, not hours later.
+
+    Raises
+    ------
+    ConfigError: the grid of the theory does not resolve them.
+    """
+    import numpy as np
+
+    from ntkpipe import angles
+    from ntkpipe.errors import ConfigError
+    from ntkpipe.theory import density_points
+
+    modes = config.settings.modes
+    if text == "uniform":
+        return
+    law = density_points.of(text)
+    if 2 * np.pi * law(angles.equal(density_points.GRID)).max() <= PEAK and modes <= MANY:
+        return
+    from ntkpipe.kinds.eigenmodes import population
+
+    for network in known_limit.networks(config, 2):
+        if network.depth and (error := population.refusal(network, text, modes)):
+            must = f"a density wide enough for {2 * modes + 1} eigenfunctions ({error})"
+            raise ConfigError(key, must, text)
 
 
 def _fingerprint(text: str, key: str) -> str:
@@ -76,7 +112,7 @@ KIND = Kind(
     statistics=(),
     draws={
         "f_train": ("f_t on the train points, less f_0 where centred; NaN where diverged", SECTION),
-        "f_held_out": ("the same on the held-out points", SECTION),
+        "f_held_out": ("f_t on the held-out points, less f_0 where centred; NaN where diverged", SECTION),
         "ntk_held_out": ("K_0 between held-out and train points", "docs/theory.md section 1"),
         "ntk_path": ("K_t on the train points where it is kept, K_0 first", "docs/theory.md section 1"),
         "rate": ("step size in flow time, eta s", "docs/theory.md section 5"),
@@ -113,7 +149,9 @@ KIND = Kind(
         "mode": "number of the eigenfunction of T_p, by falling eigenvalue; uniform: Fourier modes by frequency",
         "region": "dense: where p > 1/(2 pi); sparse: where p < 1/(2 pi); all: everywhere",
         "of": "what the quantity is of; see the attribute methods",
-        "look": "snapshots at which K_t is kept",
+        "look": "number of the snapshot at which K_t is kept, 0 first",
+        "look_step": "number of steps at which K_t is kept",
+        "target": "number of the target, in the order of frequencies",
     },
     check=check,
     points=points,

@@ -20,18 +20,21 @@ FOUND = {
     "eigenvalue": (MODE, "lambda_i of T_p, limit kernel; NaN: not told from 0"),
     "function": (("cell", "mode", "angle"), "eigenfunction u_i, of norm 1 under p"),
     "frequency_dense": (MODE, "sign changes per radian of u_i on the longest dense arc"),
-    "frequency_sparse": (MODE, "the same on the longest sparse arc"),
+    "frequency_sparse": (MODE, "sign changes per radian of u_i on the longest sparse arc"),
     "predicted_dense": (MODE, "mean over that arc of sqrt(-2 k'(0) p/lambda_i)/pi"),
-    "predicted_sparse": (MODE, "the same over the sparse arc"),
+    "predicted_sparse": (MODE, "mean over the longest sparse arc of sqrt(-2 k'(0) p/lambda_i)/pi"),
     "kink_0": (("cell",), "k'(0) of the limit kernel, one-sided"),
     "kink_pi": (("cell",), "k'(pi) of the limit kernel, one-sided: it ties opposite points"),
     "local": (("cell",), "is k'(pi) 0, so that eigenfunctions feel the density where they are?"),
     "mass_dense": (("cell",), "mass of the region where p > 1/(2 pi)"),
     "nystroem_error": (("cell",), "relative error of the eigenvalues; 0 of Fourier modes"),
     "frequency_ratio": (("cell",), "geometric mean of dense over sparse local frequency, over the modes with both"),
-    "frequency_ratio_local": (("cell",), "the same predicted by sqrt(p)"),
+    "frequency_ratio_local": (("cell",), "dense over sparse local frequency, as frequency_ratio, predicted by sqrt(p)"),
     "frequency_exponent": (("cell",), "a in dense/sparse local frequency = (dense/sparse p)^a, p averaged on the arcs"),
-    "frequency_exponent_local": (("cell",), "the same predicted by sqrt(p): 1/2 where p is constant on the arcs"),
+    "frequency_exponent_local": (
+        ("cell",),
+        "frequency_exponent predicted by sqrt(p): 1/2 where p is constant on the arcs",
+    ),
 }
 
 

@@ -38,7 +38,8 @@ METHODS = {
     "is 1",
     "fit_time": "flow time times N, eta s N k, after which eigenmodes.share of the residual is left on a region, "
     "geometric mean over networks; none where a network does not come to it; predicted: the limit kernel on the same "
-    "points with the same steps; local: log(1/share) q^2/(-2 k'(0) p), p averaged on the region",
+    "points with the steps of each network, whose size under eta_unit: critical is set by its own K_0, hence by the "
+    "width; local: log(1/share) q^2/(-2 k'(0) p), p averaged on the region",
     "fit_exponent": "slope of log fit_time in log q over q >= 2, mean over networks",
     "fit_ratio": "fit_time on the sparse over that on the dense region in the same network, geometric mean",
     "deviation_held_out, deviation_train": "largest distance of the coefficients from T_p's prediction over the norm "
@@ -51,11 +52,11 @@ MEANINGS = {
     "estimate": "see methods",
     "low": "lower end of the interval over networks",
     "high": "upper end of the interval over networks",
-    "predicted": "the same in theory; see methods",
-    "points": "the same with the limit kernel on the train points",
-    "frozen": "the same with the networks' own K_0",
-    "evolving": "the same with the networks' own K_t",
-    "local": "the same by the density where the residual is, docs/theory.md section 7; NaN where that is not local",
+    "predicted": "the estimate's value in theory; see methods",
+    "points": "the estimate's value with the limit kernel on the train points",
+    "frozen": "the estimate's value with the networks' own K_0",
+    "evolving": "the estimate's value with the networks' own K_t",
+    "local": "the estimate's value by the density where the residual is (docs/theory.md section 7), or NaN",
     "n_runs": "networks used",
     "n_all": "networks",
 }

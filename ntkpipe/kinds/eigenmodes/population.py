@@ -22,6 +22,8 @@ LOCAL = 1e-3
 """Kink at pi over kink at 0 up to which opposite points are not tied."""
 TOLERANCE = 2e-3
 """Relative error of the eigenvalues of T_p."""
+LARGEST = 2048
+"""Angles of its grid at most."""
 
 
 class Operator(NamedTuple):
@@ -71,9 +73,22 @@ def _operator(network: Network, p: str, n: int, held: int, modes: int) -> Operat
         values = np.where(values > UNLEARNED * values.max(), values, 0.0)[frequency]
         train, apart = (angles.fourier_modes(theta, modes) for theta in at)
         return Operator(values, frequency.astype(float), train, apart, weights, 0.0)
-    found = density.eigenfunctions(kernel(network), law, count, tolerance=TOLERANCE)
+    found = density.eigenfunctions(kernel(network), law, count, TOLERANCE, LARGEST)
     train, apart = (density_points.extend(found, kernel(network), theta) for theta in at)
     return Operator(found.eigenvalues, np.full(count, np.nan), train, apart, weights, found.error)
+
+
+@lru_cache(maxsize=64)
+def refusal(network: Network, p: str, modes: int) -> str:
+    """Why the eigenfunctions of T_p are not reached; nothing where they are."""
+    law, theta = density_points.of(p), held_out(LARGEST)
+    if abs(law(theta).mean() * 2 * np.pi - 1) > TOLERANCE:
+        return f"on {LARGEST} angles its mass is {law(theta).mean() * 2 * np.pi:.3g} instead of 1"
+    try:
+        density.eigenfunctions(kernel(limit_of(network)), law, 2 * modes + 1, TOLERANCE, LARGEST)
+    except ValueError:
+        return f"their eigenvalues are not reached to {TOLERANCE:g} with {LARGEST} angles"
+    return ""
 
 
 @lru_cache(maxsize=64)

@@ -11,7 +11,7 @@ from scipy import stats
 
 from ntkpipe import store, tables
 from ntkpipe.kinds.eigenmodes import population, report_answers
-from ntkpipe.kinds.eigenmodes.report_words import setting, varying
+from ntkpipe.kinds.eigenmodes.report_words import modes_of, setting, varying
 from ntkpipe.plan import Study
 from ntkpipe.tables import interval
 
@@ -19,10 +19,18 @@ METHODS = """
 Eigenfunctions of the limit kernel's operator T_p under the density p are those of Fourier for the uniform density, else
 by Nystroem; the rate of a mode is read from the network trained on the cosine that holds most of it, and compared with
 T_p, with the limit kernel on the same points, with the frozen K_0 and with the evolving K_t of the same network.
-Intervals are Student's t over networks of logs.
+Intervals are Student's t over networks of logs. The limit kernel and K_0 take the steps of each network: where these
+are in units of its critical step size, their times depend on the width too.
 """
 PINNED_BY = "tests/unit/kinds/eigenmodes/test_analyse.py"
 AGREES = 1e-9
+DISTANCES = {
+    "deviation_train": "train",
+    "deviation_held_out": "held out",
+    "rest_train": "outside the modes, train",
+    "rest_held_out": "outside the modes, held out",
+}
+"""Distances from T_p in words."""
 
 
 def section(study: Study) -> dict[str, Any]:
@@ -81,19 +89,29 @@ def rate_table(fits: pd.DataFrame) -> list[dict[str, str]]:
     """Effective eigenvalues by mode."""
     rows = _rows(fits, "rate")
     return [
-        {"cell": row.cell, "q": str(row.frequency), "over": row.of.replace("_", " ")}
+        {"cell": row.cell, "q": q, "over": row.of.replace("_", " ")}
         | {"measured [interval]": interval(row.estimate, row.low, row.high), "T_p": _number(row.predicted)}
         | {"limit kernel on N points": _number(row.points), "K_0": _number(row.frozen), "K_t": _number(row.evolving)}
         | {"networks": f"{row.n_runs} of {row.n_all}"}
-        for row in rows.itertuples()
+        for q, row in zip(_labels(rows, ["cell", "of"]), rows.itertuples(), strict=True)
     ]
+
+
+def _labels(rows: pd.DataFrame, within: list[str]) -> pd.Series:
+    """Labels of the modes in each group of rows; see ``modes_of``."""
+    found = pd.Series("", index=rows.index)
+    for _, part in rows.groupby(within, sort=False):
+        found[part.index] = modes_of(part)
+    return found
 
 
 def ratio_table(fits: pd.DataFrame) -> list[dict[str, str]]:
     """Ratios, a column each."""
     found = []
-    for (cell, q, _), part in _rows(fits, "ratio").groupby(["cell", "frequency", "mode"], sort=False):
-        row = {"cell": cell, "q": str(q)}
+    rows = _rows(fits, "ratio")
+    rows = rows.assign(q=_labels(rows, ["cell", "of"]))
+    for (cell, q), part in rows.groupby(["cell", "q"], sort=False):
+        row = {"cell": cell, "q": q}
         found.append(row | {r.of: interval(r.estimate, r.low, r.high) for r in part.itertuples()})
     return found
 
@@ -103,7 +121,7 @@ def time_table(fits: pd.DataFrame) -> list[dict[str, str]]:
     return [
         {"cell": row.cell, "q": str(row.frequency), "region": row.region}
         | {"measured [interval]": interval(row.estimate, row.low, row.high) or "not reached"}
-        | {"limit kernel on the same points": _number(row.predicted), "K_0": _number(row.frozen)}
+        | {"limit kernel, same points and steps": _number(row.predicted), "K_0": _number(row.frozen)}
         | {"by the local density": _number(row.local)}
         for quantity in ("fit_time", "fit_ratio")
         for row in _rows(fits, quantity).itertuples()
@@ -112,13 +130,13 @@ def time_table(fits: pd.DataFrame) -> list[dict[str, str]]:
 
 def deviation_table(fits: pd.DataFrame) -> list[dict[str, str]]:
     """Train and held-out, within and outside the modes."""
-    names = {"deviation_train": "train", "deviation_held_out": "held out", "rest_train": "outside the modes, train",
-             "rest_held_out": "outside the modes, held out"}  # fmt: skip
-    rows = fits[fits.quantity.isin(list(names)) & (fits.of == "all")]
+    rows = fits[fits.quantity.isin(list(DISTANCES)) & (fits.of == "all")]
     found = []
     for cell, part in rows.groupby("cell", sort=False):
         by = {row.quantity: row for row in part.itertuples()}
-        row = {"cell": cell} | {words: interval(by[n].estimate, by[n].low, by[n].high) for n, words in names.items()}
+        row = {"cell": cell} | {
+            words: interval(by[n].estimate, by[n].low, by[n].high) for n, words in DISTANCES.items()
+        }
         found.append(row | {"held out, limit kernel on the N points": _number(by["deviation_held_out"].predicted)})
     return found
 
@@ -129,9 +147,13 @@ def exponent_table(fits: pd.DataFrame) -> list[dict[str, str]]:
         fits.quantity.str.match("(bend|deviation)_(width|beta|train_points)$") | (fits.quantity == "fit_exponent")
     ]
     return [
-        {"of": row.of if row.quantity != "fit_exponent" else f"time to fit, {row.region}", "cells": row.cell}
+        {"of": DISTANCES.get(row.of, row.of) if row.quantity != "fit_exponent" else f"time to fit, {row.region}"}
+        | {"cells": row.cell}
         | {"power of": "q" if row.quantity == "fit_exponent" else row.quantity.split("_", 1)[1].replace("_", " ")}
-        | {"estimate [interval]": interval(row.estimate, row.low, row.high, ".2f"), "predicted": f"{row.predicted:.2f}"}
+        | {
+            "estimate [interval]": interval(row.estimate, row.low, row.high, ".2f"),
+            "predicted": interval(row.predicted, np.nan, np.nan, ".2f"),
+        }
         for row in rows[np.isfinite(rows.estimate)].itertuples()
     ]
 
@@ -155,7 +177,7 @@ def verification(study: Study, fits: pd.DataFrame, cells: pd.DataFrame) -> list[
         tail = stats.t.ppf((1 + study.config.tolerances.confidence) / 2, max(row.n_runs - 1, 1))
         inside = row.low <= row.predicted <= row.high
         rows.append(
-            {"cell": f"{row.cell}, mode of cos({row.frequency} theta)", "sampler": "networks"}
+            {"cell": f"{row.cell}, mode {row.mode} of cos({row.frequency} theta)", "sampler": "networks"}
             | {"estimate": interval(row.estimate, row.low, row.high), "exact": f"{row.predicted:.4g}"}
             | {"inside": "yes" if inside else "no"}
             | {"z": f"{(row.estimate - row.predicted) / ((row.high - row.estimate) / tail):.1f}"}

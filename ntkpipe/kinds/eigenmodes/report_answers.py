@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ntkpipe.kinds.eigenmodes.report_words import estimate, share_inside
+from ntkpipe.kinds.eigenmodes.report_words import ROUNDING, estimate, modes_of, share_inside
 from ntkpipe.topics import Topic
 
 
@@ -29,7 +29,7 @@ def topics(
     return [
         Topic("At which rate is each mode learned?", list(_rates(fits, cells, modes)), ("mode_decay", "mode_rates")),
         Topic("How does finite beta bend the rates?", list(_bend(fits, cells)), ("bend",)),
-        Topic("What does the density do?", list(_density(fits, density)), ("eigenfunctions", "fit_times")),
+        Topic("What does the density do?", list(_density(fits, density, settings)), ("eigenfunctions", "fit_times")),
         Topic("Do the modes generalise off the training set?", list(_held_out(fits)), ("held_out",)),
     ]
 
@@ -54,7 +54,10 @@ def _rates(fits: pd.DataFrame, cells: pd.DataFrame, modes: xr.Dataset) -> Iterat
     """Measured rates against the eigenvalues, nearest to the limit; by K_0 and K_t; what is never learned."""
     rows = _of(nearest(fits), "rate", "train")
     if len(rows):
-        said = "; ".join(f"q = {r.frequency}: {estimate(r)}, theory {r.predicted:.3g}" for r in rows.itertuples())
+        said = "; ".join(
+            f"q = {q}: {estimate(r)}, theory {r.predicted:.3g}"
+            for q, r in zip(modes_of(rows), rows.itertuples(), strict=True)
+        )
         yield f"Nearest to infinite width ({rows.cell.iloc[0]}), rates lambda by the target cos(q theta): {said}."
     every = _of(fits, "ratio")
     counts = []
@@ -99,6 +102,7 @@ def _bend(fits: pd.DataFrame, cells: pd.DataFrame) -> Iterator[str]:
     yield f"Root mean square over modes of log(measured/limit rate): {said}."
     parts = {of: _of(fits, "bend", of).set_index("cell").estimate for of in ("frozen / limit", "measured / frozen")}
     both = pd.DataFrame(parts).dropna()
+    both = both[both.max(axis=1) > ROUNDING]
     if len(both):
         drawn = int((both["frozen / limit"] > both["measured / frozen"]).sum())
         yield (
@@ -106,7 +110,7 @@ def _bend(fits: pd.DataFrame, cells: pd.DataFrame) -> Iterator[str]:
             f"of {len(both)} cells; drift of K up to {cells.drift.max():.2g}."
         )
     ratio = _of(fits, "ratio", "measured / limit")
-    slow, fast = int((ratio.high < 1).sum()), int((ratio.low > 1).sum())
+    slow, fast = int((ratio.high < 1 - ROUNDING).sum()), int((ratio.low > 1 + ROUNDING).sum())
     judged = int(np.isfinite(ratio.low).sum())
     if judged:
         yield (
@@ -126,17 +130,22 @@ def _bend(fits: pd.DataFrame, cells: pd.DataFrame) -> Iterator[str]:
             yield f"As a power of {axis}{expected}: {said}."
 
 
+OWN_STEP = (
+    "The limit kernel takes the steps of each network, whose size is set by the network's own K_0: its times differ "
+    "between widths by whole steps and by lambda_max(K_0). "
+)
 SHOWN = ("measured / limit", "measured / frozen", "frozen / limit")
 
 
-def _density(fits: pd.DataFrame, density: pd.DataFrame) -> Iterator[str]:
+def _density(fits: pd.DataFrame, density: pd.DataFrame, settings: Any) -> Iterator[str]:
     """Times on dense and sparse regions, their slopes, and local frequencies."""
     ratios = fits[(fits.quantity == "fit_ratio") & np.isfinite(fits.estimate)]
+    unit = OWN_STEP if settings.eta_unit == "critical" else ""
     inside, known = share_inside(ratios)
     if known:
         yield (
-            "Time to fit on the sparse over that on the dense region: within its interval that of the limit kernel on "
-            f"the same points in {inside} of {known} cells and frequencies."
+            f"{unit}Time to fit on the sparse over that on the dense region: within its interval that of the limit "
+            f"kernel on the same points in {inside} of {known} cells and frequencies."
         )
     for cell, part in ratios.groupby("cell", sort=False):
         said = "; ".join(f"q = {r.frequency}: {estimate(r)}, limit kernel {r.predicted:.3g}" for r in part.itertuples())
@@ -180,7 +189,13 @@ def _held_out(fits: pd.DataFrame) -> Iterator[str]:
     )
     if apart.empty:
         return
-    quotient = (apart.estimate / train.estimate).dropna()
+    if apart.estimate.max() < ROUNDING:
+        yield f"Coefficients follow T_p's prediction to rounding: they leave it by at most {apart.estimate.max():.1g}."
+        return
+    known = (apart.estimate >= ROUNDING) & (train.estimate.reindex(apart.index) >= ROUNDING)
+    quotient = (apart.estimate / train.estimate)[known].dropna()
+    if quotient.empty:
+        return
     alike = quotient.min() > 0.8 and quotient.max() < 1.25
     yield (
         f"Held-out coefficients leave T_p's prediction by {_range(apart.estimate, '.2g')} of the target's norm, "
@@ -192,7 +207,7 @@ def _held_out(fits: pd.DataFrame) -> Iterator[str]:
         f"Least at {apart.estimate.idxmin()}: {estimate(best)}, where the limit kernel on the same N points leaves it "
         f"by {best.predicted:.2g}: that is what finitely many points do."
     )
-    rest = fits[(fits.quantity == "rest_held_out") & (fits.of == "all") & np.isfinite(fits.estimate)]
+    rest = fits[(fits.quantity == "rest_held_out") & (fits.of == "all") & (fits.estimate >= ROUNDING)]
     if len(rest):
         yield f"Outside the modes f_t gains {_range(rest.estimate, '.2g')} of the target's norm."
     for axis, words in (("width", "width"), ("train_points", "N")):

@@ -12,6 +12,8 @@ from ntkpipe.networks import SETTINGS
 
 OWN = ("density", "train_points", "scale")
 """Coordinates of this kind."""
+ROUNDING = 1e-9
+"""Size relative to what it is measured in below which a difference is rounding."""
 BIASES = {"none": "no biases", "zero": "biases from 0", "normal": "random biases"}
 
 
@@ -36,12 +38,22 @@ def setting(row: Any, names: list[str]) -> str:
     return ", ".join(said) or ("the one cell" if row.width else "all cells")
 
 
+def modes_of(rows: Any) -> list[str]:
+    """q of the targets of rates, with the number of the mode where several modes have one target."""
+    many = rows.frequency.duplicated(keep=False)
+    return [
+        f"{q} (mode {mode})" if several else str(q)
+        for q, mode, several in zip(rows.frequency, rows["mode"], many, strict=True)
+    ]
+
+
 def estimate(row: Any, digits: str = ".3g") -> str:
     """An estimate with its interval."""
     return tables.interval(row.estimate, row.low, row.high, digits)
 
 
 def share_inside(rows: pd.DataFrame, of: str = "predicted") -> tuple[int, int]:
-    """How many intervals hold the prediction, of how many that have both."""
+    """How many intervals hold the prediction, to rounding, of how many that have both."""
     known = rows[np.isfinite(rows.low) & np.isfinite(rows[of])]
-    return int(((known.low <= known[of]) & (known[of] <= known.high)).sum()), len(known)
+    slack = ROUNDING * known[of].abs()
+    return int(((known.low <= known[of] + slack) & (known[of] <= known.high + slack)).sum()), len(known)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ntkpipe.kinds import Kind, check_own_points
+from ntkpipe.kinds import Kind, check_own_points, known_limit
 
 SECTION = "docs/theory.md section 10"
-KERNELS = ("limit", "network")
-DYNAMICS = ("limit", "frozen", "trained")
 
 
 def coords(settings: Any) -> dict[str, Any]:
@@ -22,7 +20,13 @@ def check(config: Any) -> None:
 
 
 def points(config: Any, path: str) -> tuple[int, int, str]:
-    """Number and dimension of the points, and what identifies them."""
+    """Number and dimension of the points, and what identifies them.
+
+    Raises
+    ------
+    ConfigError: a network whose limit kernel is not known.
+    """
+    known_limit.on_circle(config, path)
     return config.settings.train, 2, "points-of-finite-sample"
 
 

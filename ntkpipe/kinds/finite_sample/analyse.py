@@ -12,7 +12,8 @@ from jaxtyping import Float
 
 from ntkpipe import angles, labels, parallel, store
 from ntkpipe.analysis import intervals, sampling
-from ntkpipe.kinds.finite_sample import DYNAMICS, KERNELS, SECTION, exponents, limits
+from ntkpipe.kinds.finite_sample import SECTION, draw, exponents, limits
+from ntkpipe.kinds.finite_sample.draw import DYNAMICS, KERNELS
 from ntkpipe.labels import cell_coords, variable_attrs
 from ntkpipe.plan import Cell, Study
 from ntkpipe.theory import concentration
@@ -240,7 +241,7 @@ def dataset(study: Study, found: list[dict[str, Any]]) -> xr.Dataset:
         )
         for name, (dims, text) in meanings.items()
     }
-    modes = ["1", *(f"{name} {q}" for q in range(1, settings.modes + 1) for name in ("cos", "sin"))]
+    modes = draw.mode_names(settings.modes)
     coords = cell_coords(list(study.cells)) | {
         "kernel": ("kernel", np.array(KERNELS, dtype=object)),
         "dynamics": ("dynamics", np.array(DYNAMICS, dtype=object)),

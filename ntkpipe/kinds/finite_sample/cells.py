@@ -15,9 +15,26 @@ def alike(dataset: xr.Dataset, *, one_width: bool = True) -> pd.DataFrame:
     ``one_width``: of the width with most N, of several the widest. Cells whose widths differ by layer are
     left out, so there may be none.
     """
+    return _most(_all(dataset), one_width=one_width)
+
+
+def noisy(dataset: xr.Dataset) -> list[pd.DataFrame]:
+    """The same of cells with noise, by rising noise: all of the depth and settings that most of them share."""
+    frame = _all(dataset)
+    frame = frame[frame.noise > 0]
+    if frame.empty:
+        return []
+    groups = frame.groupby(["depth", *SETTINGS], sort=False)
+    return [_most(part) for _, part in groups.get_group(groups.size().idxmax()).groupby("noise")]
+
+
+def _all(dataset: xr.Dataset) -> pd.DataFrame:
     frame = dataset.drop_dims([dim for dim in dataset.dims if dim != "cell"]).to_dataframe().reset_index(drop=True)
     frame = frame.assign(cell=np.arange(len(frame)))
-    frame = frame[frame.width > 0]
+    return frame[frame.width > 0]
+
+
+def _most(frame: pd.DataFrame, *, one_width: bool = True) -> pd.DataFrame:
     if frame.empty:
         return frame
     groups = frame.groupby(["depth", *SETTINGS, "noise"], sort=False)

@@ -27,6 +27,8 @@ QUANTUM = 8
 """Networks drawn and trained at once, on one stream."""
 DIVERGENCE = 1e4
 """A run whose |r|^2 exceeds this many times its first value has diverged: NaN."""
+KERNELS = ("limit", "network")
+DYNAMICS = ("limit", "frozen", "trained")
 DIMS = {
     "gram": ("seed", "mode", "mode_"),
     "coupling": ("seed", "kernel", "mode", "mode_"),
@@ -50,6 +52,24 @@ def draw(study: Any, shard: Any) -> Arrays:
             for quantum, n in quanta(shard.start, shard.stop, QUANTUM)
         ]
     )
+
+
+def constants(study: Any) -> dict[str, tuple[tuple[str, ...], np.ndarray, str]]:
+    """Coordinates of the dims: name -> (dims, values, long name)."""
+    settings = study.config.settings
+    modes = np.array(mode_names(settings.modes), dtype=object)
+    return {
+        "kernel": (("kernel",), np.array(KERNELS, dtype=object), "limit kernel or K_0"),
+        "dynamics": (("dynamics",), np.array(DYNAMICS, dtype=object), "dynamics"),
+        "mode": (("mode",), modes, "column of Phi"),
+        "mode_": (("mode_",), modes, "column of Phi"),
+        "omega": (("omega",), np.array(settings.omega), "frequency of the target"),
+    }
+
+
+def mode_names(qmax: int) -> list[str]:
+    """1, cos 1, sin 1, ...: columns of Phi."""
+    return ["1", *(f"{name} {q}" for q in range(1, qmax + 1) for name in ("cos", "sin"))]
 
 
 def sample(network: Network, config: Any, stream: Stream, quantum: int, n: int) -> Arrays:

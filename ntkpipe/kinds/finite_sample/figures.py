@@ -45,10 +45,15 @@ def title(rows: pd.DataFrame) -> str:
 
 
 def errorbar(axis, x, part: xr.Dataset, name: str, **kw) -> None:
-    """A variable with its interval; an end that is not known is the value itself."""
+    """A variable with its interval; an end that is not known is the value itself, an upper one at infinity an arrow."""
     middle, low, high = (part[f"{name}{end}"].values for end in ("", "_low", "_high"))
     known = [np.where(np.isfinite(end), np.abs(middle - end), 0.0) for end in (low, high)]
     axis.errorbar(x, middle, known, **({"marker": "o", "markersize": 4, "linewidth": 1.1} | kw))
+    endless = np.isposinf(high)
+    if endless.any():
+        x, middle = np.broadcast_to(x, middle.shape)[endless], middle[endless]
+        look = {"color": kw.get("color"), "linewidth": 1.1, "linestyle": "none"}
+        axis.errorbar(x, middle, 0.35 * np.abs(middle), lolims=True, **look)
 
 
 def ticks(axis, sizes) -> None:
@@ -205,10 +210,12 @@ def incommensurate(data: Data):
 def noise_by_mode(data: Data):
     """What noise adds to each fitted mode, in units of noise^2/N, and what it costs between the points."""
     dataset = data["finite_sample"]
-    rows = cells_of(dataset)
-    rows = rows[(rows.noise > 0) & (rows.steps > 0)]
-    if rows.empty:
+    found = [rows[rows.steps > 0] for rows in cells.noisy(dataset)]
+    found = [rows for rows in found if len(rows)]
+    if not found:
         raise style.NothingToDraw("it shows what label noise adds; this study has none, or trained on none")
+    rows = found[-1]
+    others = ", ".join(f"{part.noise.iloc[0]:g}" for part in found[:-1])
     part, n = dataset.isel(cell=rows.cell.to_numpy()), rows.train_points.to_numpy()
     q = dataset.frequency.values
     places = np.maximum(0, 2 * q - 1)
@@ -236,8 +243,11 @@ def noise_by_mode(data: Data):
     handles += [Line2D([], [], color=COLOURS[how], marker="o", label=f"fitted: {SAID[how]}") for how in COLOURS_OF]
     handles.append(Line2D([], [], label="as on infinitely many points", **style.LIMIT))
     figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=7.5)
-    figure.suptitle(rf"{title(rows)}, noise $\sigma$ = {rows.noise.iloc[0]:g}, after {rows.steps.iloc[-1]} steps",
-                    fontsize=9)  # fmt: skip
+    figure.suptitle(
+        rf"{title(rows)}, noise $\sigma$ = {rows.noise.iloc[0]:g}{f' (not {others})' if others else ''}, "
+        f"after {rows.steps.iloc[-1]} steps",
+        fontsize=9,
+    )
     return figure
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 from scipy import stats
 
+from ntkpipe.analysis.spectrum import FEWEST
 from ntkpipe.kinds.finite_sample import cells, report_beside
 from ntkpipe.kinds.finite_sample.report_words import ENDS, ends, exponent, sizes
 from ntkpipe.tables import interval
@@ -50,8 +51,20 @@ def topics(data: xr.Dataset, fits: pd.DataFrame, config: Any, verified: list[dic
         Topic(
             "What becomes of a frequency between the modes?", report_beside.between(part, settings), ("incommensurate",)
         ),
-        Topic("Where does noise go?", report_beside.noise(part, settings), ("noise_by_mode",)),
+        Topic("Where does noise go?", _noise(data, settings), ("noise_by_mode",)),
     ]
+
+
+def _noise(data: xr.Dataset, settings: Any) -> list[str]:
+    """Of the cells with noise: value by value, named where there are several values, 0 too."""
+    found = []
+    for rows in cells.noisy(data):
+        first, part = rows.iloc[0], data.isel(cell=rows.cell.to_numpy())
+        head = f"Depth {first.depth}, width {first.width}, noise {first.noise:g}: "
+        several = len(np.unique(data["noise"])) > 1
+        for text in report_beside.noise(part, settings):
+            found.append(f"{head}{text[0].lower()}{text[1:]}" if several else text)
+    return found
 
 
 def _known(head: str, part: xr.Dataset, fits: pd.DataFrame, settings: Any) -> list[str]:
@@ -76,6 +89,10 @@ def _known(head: str, part: xr.Dataset, fits: pd.DataFrame, settings: Any) -> li
     slopes = [f"{words} {exponent(own.loc[name])}" for name, words in NAMED.items() if name in own.index]
     if slopes:
         found.append(f"Exponents in N, limit kernel: {'; '.join(slopes)}.")
+    elif part.sizes["cell"] < FEWEST:
+        found.append(
+            f"An exponent in N needs {FEWEST} numbers of points at one width and noise; here: {part.sizes['cell']}."
+        )
     return found
 
 

@@ -60,10 +60,10 @@ def between(part: xr.Dataset, settings: Any) -> list[str]:
         known, text = exact[max(0, 2 * near[0] - 1)], []
         for i in sizes(at):
             one = at.isel(cell=i, mode=max(0, 2 * near[0] - 1))
-            spread = f"{float(one['omega_sd']):.2g} " if np.isfinite(one["omega_sd"]) else ""
+            sd, exact_sd = float(one["omega_sd"]), f"exact {float(one['omega_sd_exact']):.2g}"
+            spread = f"{sd:.2g} ({exact_sd})" if np.isfinite(sd) else f"{exact_sd}, not measured from one draw"
             text.append(
-                f"{ends(one, 'omega_mean')} at N = {int(one.train_points)}, a draw's standard deviation "
-                f"{spread}(exact {float(one['omega_sd_exact']):.2g})"
+                f"{ends(one, 'omega_mean')} at N = {int(one.train_points)}, a draw's standard deviation {spread}"
             )
         found.append(
             f"cos({omega:g} theta) has {share:.1%} of its power outside the modes {near[0]} and {near[1]}; its "
@@ -81,9 +81,11 @@ def noise(part: xr.Dataset, settings: Any) -> list[str]:
     places = np.maximum(0, 2 * frequency - 1)
     exact = float(at["noise_exact"])
     measured = at["noise_square"].values
+    measured = measured[np.isfinite(measured)]
     inside = int(((at["noise_square_low"] <= exact) & (exact <= at["noise_square_high"])).sum())
+    seen = "modes" if len(measured) == at.sizes["mode"] else "modes that are not 0 on all points"
     found = [
-        f"Into every mode alike, with mean square sigma^2/N: at N = {n} that is {exact:.3g}, the mean over modes is "
+        f"Into every mode alike, with mean square sigma^2/N: at N = {n} that is {exact:.3g}, the mean over {seen} is "
         f"{measured.mean():.3g} and {inside} of {len(measured)} intervals hold it."
     ]
     if not int(at["steps"]):

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import product
 from typing import Any
 
-from ntkpipe.activations import KINKED
-from ntkpipe.errors import ConfigError
-from ntkpipe.kinds import Kind, trajectory
-from ntkpipe.networks import SETTINGS, Network
+from ntkpipe.kinds import Kind, known_limit, trajectory
 
 SECTION = "docs/theory.md section 7"
-_LIMIT_EVERYWHERE = (*KINKED, "erf", "linear")
-"""Activations whose limit kernel is closed; the others' expansion has a largest variance of pre-activations."""
 
 
 def check(config: Any) -> None:
@@ -44,44 +38,8 @@ def points(config: Any, path: str) -> tuple[int, int, str]:
 
     made = data.make(config.data, config.seed, f"{path}.data")
     x = np.concatenate([made.x_train, made.x_eval])
-    _check_limit(config, x, path)
+    known_limit.check(config, x, path)
     return (*made.x_train.shape, data.fingerprint(made))
-
-
-def _check_limit(config: Any, x: Any, path: str) -> None:
-    """Try the limit at the points of least and of largest norm, which bound the variances of all pre-activations."""
-    import numpy as np
-
-    norms = np.linalg.norm(x, axis=1)
-    ends = x[[norms.argmin(), norms.argmax()]]
-    for network in _networks(config, x.shape[1]):
-        if norms.min() == 0 and network.bias_init != "normal":
-            raise ConfigError(
-                f"{path}.data",
-                "points that are not zero, unless bias_init is normal: at a zero point there is no limit kernel",
-                x[norms.argmin()].tolist(),
-            )
-        if network.activation in _LIMIT_EVERYWHERE:
-            continue
-        from ntkpipe.theory import infinite_width
-
-        try:
-            infinite_width.kernels(network, ends)
-        except ValueError as error:
-            was = {name: getattr(network, name) for name in ("activation", "sigma_w", "sigma_b", "bias_init")}
-            raise ConfigError(f"{path}.network", f"one whose limit kernel is known: {error}", was) from None
-
-
-def _networks(config: Any, dim: int) -> list[Network]:
-    """One network for each setting of the grid, at the largest depth of its grid: widths do not matter."""
-    found = []
-    for grid in config.grid:
-        names = [name for name in SETTINGS if getattr(grid, name) is not None]
-        depth = trajectory.deepest(grid)
-        for values in product(*(getattr(grid, name) for name in names)):
-            laws = config.network.model_dump() | dict(zip(names, values, strict=True))
-            found.append(Network(input_dim=dim, widths=(1,) * depth, **laws))
-    return list(dict.fromkeys(found))
 
 
 KIND = Kind(

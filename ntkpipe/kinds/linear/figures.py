@@ -44,6 +44,25 @@ def bars(middle: np.ndarray, low: np.ndarray, high: np.ndarray) -> list[np.ndarr
     return [np.nan_to_num(middle - low), np.nan_to_num(high - middle)]
 
 
+def known(dataset: xr.Dataset, groups: list[pd.DataFrame]) -> list[pd.DataFrame]:
+    """Groups of rows in some of which not all networks diverged.
+
+    Raises
+    ------
+    NothingToDraw: there is none.
+    """
+    groups = [group for group in groups if np.isfinite(dataset["drift_end"].values[group.cell]).any()]
+    if not groups:
+        raise style.NothingToDraw("it shows networks that did not diverge; in this study all did")
+    return groups
+
+
+def legend(figure, handles: list[Line2D], most: int) -> None:
+    """A legend below, of as many columns as fit."""
+    columns = max(2, min(most, int(figure.get_figwidth() / 1.5)))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8)
+
+
 def modes(data: Data):
     """Singular values from balanced weights against time, by depth: descent (points), exact flow (lines)."""
     dataset, rows = cells_of(data)
@@ -68,11 +87,11 @@ def modes(data: Data):
     ]
     handles += [Line2D([], [], color="0.3", marker="o", linestyle="", markersize=4, label="gradient descent"),
                 Line2D([], [], color="0.3", label="exact, gradient flow")]  # fmt: skip
-    figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=8)
+    legend(figure, handles, 5)
     return figure
 
 
-def hidden(depth: int) -> str:
+def hidden(depth: int | np.integer) -> str:
     return f"{depth} hidden layer{'s' if depth != 1 else ''}"
 
 
@@ -104,7 +123,7 @@ def decay(data: Data):
         Line2D([], [], color=colours[0], linewidth=3, label=r"largest $\lambda_i$"),
         Line2D([], [], color=colours[dim - 1], linewidth=3, label=rf"direction {dim}"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
+    legend(figure, handles, 4)
     return figure
 
 
@@ -117,6 +136,9 @@ def orders(data: Data):
     scales = sorted(set(rows.scale))
     colours, marks = style.palette(scales), dict(zip(sorted(set(rows.depth)), "osD^v", strict=False))
     rows = rows.drop_duplicates(["depth", "scale"])
+    found = [np.isfinite(dataset[f"{name}_mean"].values[rows.cell]).any() for name in ("balance", "flow_gap")]
+    if not all(found):
+        raise style.NothingToDraw("it shows networks that did not diverge; in this study all did")
     for axis, name in zip(axes, ("balance", "flow_gap"), strict=True):
         for _, row in rows.iterrows():
             part = dataset.isel(cell=row.cell)
@@ -138,7 +160,7 @@ def orders(data: Data):
     handles = [Line2D([], [], color=c, linewidth=3, label=f"scale {s:g}") for s, c in colours.items()]
     handles += [Line2D([], [], color="0.3", marker=m, linestyle="", label=hidden(d)) for d, m in marks.items()]
     handles.append(Line2D([], [], label=r"slope 1", **EXACT))
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
+    legend(figure, handles, 4)
     return figure
 
 
@@ -151,6 +173,7 @@ def linear_drift(data: Data):
         raise style.NothingToDraw(
             "it shows drift against the initial scale where W is trained; this study has one scale"
         )
+    groups = known(dataset, groups)
     figure, axes = plt.subplots(1, len(groups), figsize=(1.0 + 3.6 * len(groups), 3.6), squeeze=False)
     widths = sorted({w for g in groups for w in g.width})
     colours = style.palette(widths)
@@ -168,7 +191,7 @@ def linear_drift(data: Data):
     axes[0][0].set_ylabel("$|K_t-K_0|_F/|K_0|_F$ at the end")
     handles = [Line2D([], [], color=c, marker="o", label=f"width {w}") for w, c in colours.items()]
     handles.append(Line2D([], [], label="infinite width", **style.LIMIT))
-    figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=8)
+    legend(figure, handles, 5)
     return figure
 
 
@@ -179,6 +202,7 @@ def linear_width(data: Data):
     groups = [g for _, g in rows.groupby(["depth", "parametrization", "scale"], sort=False) if g.width.nunique() > 1]
     if not groups:
         raise style.NothingToDraw("it shows distances from infinite width; this study has one width")
+    groups = known(dataset, groups)
     figure, axes = plt.subplots(1, 2, figsize=(8.6, 4.1))
     scales = sorted({g.scale.iloc[0] for g in groups})
     colours, depths = style.palette(scales), sorted({g.depth.iloc[0] for g in groups})
@@ -204,7 +228,7 @@ def linear_width(data: Data):
         style.readable_log(axis.yaxis)
         axis.set_xlabel("width $n$")
     ends = np.array([rows.width.min(), rows.width.max()], dtype=float)
-    top = max(dataset["limit_error"].values[g.cell[g.width.idxmin()]] for g in groups)
+    top = np.nanmax([dataset["limit_error"].values[g.cell[g.width.idxmin()]] for g in groups] + [1e-12])
     axes[0].plot(ends, 1.6 * top * (ends / ends[0]) ** -0.5, **EXACT)
     axes[0].set_ylabel(r"largest $|A_t-A_t^\infty|_F/|A^*|_F$")
     axes[1].set_ylabel("$|K_t-K_0|_F/|K_0|_F$ at the end")
@@ -213,7 +237,7 @@ def linear_width(data: Data):
     if (rows.parametrization == "ntk").any():
         handles.append(Line2D([], [], color="0.3", marker="o", markerfacecolor="white", linestyle=":", label="ntk"))
     handles += [Line2D([], [], label="$n^{-1/2}$ (left); infinite width (right)", **EXACT)]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
+    legend(figure, handles, 4)
     return figure
 
 
@@ -240,7 +264,7 @@ def label_noise(data: Data):
     axes[0][0].set_ylabel(r"$|w_k-w^*|^2$, $w^*$ the teacher")
     handles = [Line2D([], [], color=c, marker="o", label=f"from {start}") for start, c in colours.items()]
     handles.append(Line2D([], [], label="exact expectation", **EXACT))
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8)
+    legend(figure, handles, 3)
     return figure
 
 

@@ -76,11 +76,9 @@ def model_said(fits: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
             f"Factors a step, {rows.expected.min():.3g} to {rows.expected.max():.3g} by 1 - eta lambda_i, are measured "
             f"to within {off:.1e}."
         )
-    for row in _named(fits, "threshold").itertuples():
-        found.append(
-            f"Descent on {row.of} diverges from 2/lambda_max(A) on: by bisection, to within "
-            f"{abs(row.estimate - row.expected):.0e} of it."
-        )
+    for of, rows in _named(fits, "threshold").groupby("of", sort=False):  # the data are the same at every scale
+        off = np.abs(rows.estimate - rows.expected).max()
+        found.append(f"Descent on {of} diverges from 2/lambda_max(A) on: by bisection, to within {off:.0e} of it.")
     return found
 
 
@@ -163,16 +161,20 @@ def scale_said(fits: pd.DataFrame, cells: pd.DataFrame, settings: Any) -> list[s
         text += f", at infinite width over the same scales {row.expected:.3g}." if np.isfinite(row.expected) else "."
         found.append(text)
         here = lazy[(lazy.depth == keys[0]) & (lazy.parametrization == keys[1])].sort_values("width")
+        known = np.isfinite(here.estimate)
         said = [
-            f"{estimate(r)} at width {r.width:g} ({r.n_runs} of {r.n_all} networks)"
-            if np.isfinite(r.estimate)
-            else f"not known at width {r.width:g} ({r.n_runs} of {r.n_all} networks cross within the grid)"
-            for r in here.itertuples()
+            f"{estimate(r)} at width {r.width:g} ({r.n_runs} of {r.n_all} networks)" for r in here[known].itertuples()
         ]
+        if len(here) and np.isfinite(limit := here.expected.iloc[0]):
+            said.append(f"{limit:.3g} at infinite width")
         if said:
-            limit = here.expected.iloc[0]
-            ends = f"; infinite width {limit:.3g}" if np.isfinite(limit) else ""
-            found.append(f"They are lazy (change below {settings.lazy:g}) beyond the scale {', '.join(said)}{ends}.")
+            found.append(f"Networks are lazy (change below {settings.lazy:g}) beyond the scale {', '.join(said)}.")
+        said = [f"{r.width:g} ({r.n_runs} of {r.n_all} networks cross it)" for r in here[~known].itertuples()]
+        if said:
+            found.append(
+                f"At width {', '.join(said)} the scale at which the change passes {settings.lazy:g} is not known "
+                "within the scales of the study."
+            )
     return found
 
 

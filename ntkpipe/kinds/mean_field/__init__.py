@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ntkpipe.kinds import Kind, check_own_points
+from ntkpipe.config.errors import wrong
+from ntkpipe.kinds import Kind, check_own_points, known_limit
+from ntkpipe.networks import MEAN_FIELD
 
 SECTION = "docs/theory.md section 12"
 
@@ -17,10 +19,21 @@ def coords(settings: Any) -> dict[str, Any]:
 def check(config: Any) -> None:
     """Kernels are kept, and the points are those of ``mean_field``."""
     check_own_points(config, "its own")
+    for number, grid in enumerate(config.grid):
+        if "sgd" in (grid.method or ()):
+            must = f"gd or flow where kind is 'mean_field'; it was {list(grid.method)}"
+            raise wrong(("grid", number, "method"), must)
 
 
 def points(config: Any, path: str) -> tuple[int, int, str]:
-    """Number and dimension of the train points, and what identifies them."""
+    """Number and dimension of the train points, and what identifies them.
+
+    Raises
+    ------
+    ConfigError: a network whose limit kernel is asked for, and not known.
+    """
+    critical = config.settings.eta_unit == "critical"
+    known_limit.on_circle(config, path, lambda network: critical or network.parametrization != MEAN_FIELD)
     n = config.settings.train
     return n, 2, f"{n}-equal-angles"
 

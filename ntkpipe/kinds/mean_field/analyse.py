@@ -202,5 +202,6 @@ def assembled(study: Study, found: list[dict[str, np.ndarray]]) -> xr.Dataset:
         "frequency": ("frequency", np.array(settings.frequencies)),
         "test": ("test", np.array(list(mean_field.TESTS), dtype=object)),
         "end": ("end", np.array(["start", "end"], dtype=object)),
+        "coordinate": ("coordinate", np.array(draw.COORDINATES, dtype=object)),
     }
     return labels.dataset(study, variables, coords)

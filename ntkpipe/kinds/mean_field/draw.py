@@ -42,6 +42,8 @@ TESTS = {
     "a^2 - |w|^2": lambda a, w: a**2 - w @ w,
 }
 """psi of one particle, in the order of :data:`ntkpipe.theory.mean_field.TESTS`."""
+COORDINATES = ("a", "w_1", "w_2")
+"""Of a particle theta."""
 DIMS = {
     "time": ("seed", "snapshot"),
     "loss": ("seed", "snapshot"),
@@ -78,7 +80,9 @@ def constants(study: Any) -> dict[str, tuple[tuple[str, ...], np.ndarray, str]]:
         "theta": (("train",), theta, "angle of the train points (rad)"),
         "y": (("train",), y, "target"),
         "step": (("snapshot",), np.array(settings.snapshot_steps), "steps done"),
-        "test_name": (("test",), np.array(list(TESTS), dtype=object), "test function psi(a, w)"),
+        "end": (("end",), np.array(["start", "end"], dtype=object), "start or end of the training"),
+        "coordinate": (("coordinate",), np.array(COORDINATES, dtype=object), "coordinate of a particle"),
+        "test": (("test",), np.array(list(TESTS), dtype=object), "test function psi(a, w)"),
     }
 
 

@@ -29,9 +29,16 @@ RATES = (
 
 
 def cells_of(dataset: xr.Dataset) -> pd.DataFrame:
-    """One row a cell, with its place as ``cell``, of the training and network that most cells share."""
+    """One row a cell in which a network finished, with its place as ``cell``, of the settings that most cells share.
+
+    Raises
+    ------
+    NothingToDraw: no network finished.
+    """
     frame = pd.DataFrame({name: dataset[name].values for name in (*SETTINGS, *OWN, "width")})
-    frame = frame.assign(cell=np.arange(len(frame)))
+    frame = frame.assign(cell=np.arange(len(frame)))[dataset["n_finished"].values > 0]
+    if frame.empty:
+        raise style.NothingToDraw("it shows networks that finished their training; in this study none did")
     groups = frame.groupby([name for name in (*SETTINGS, *OWN) if name != "parametrization"], sort=False)
     return groups.get_group(groups.size().idxmax()).sort_values("width")
 

@@ -18,10 +18,10 @@ from ntkpipe.plan import Study
 from ntkpipe.tables import interval, interval_of
 
 METHODS = """
-Networks of one hidden layer are trained in mean-field and in ntk parametrization from the same law of the kernel, by
-the same steps; the mean-field limit is followed by weighted particles that start at the nodes of a quadrature of the
-normal law (Mei, Montanari and Nguyen, 2018; Chizat and Bach, 2018). Exponents in the width are least squares of logs
-over cells, for the widths of the study; intervals resample networks.
+Networks of one hidden layer start from the same law of the kernel and take the same steps in either parametrization;
+the mean-field limit is followed by weighted particles that start at the nodes of a quadrature of the normal law (Mei,
+Montanari and Nguyen, 2018; Chizat and Bach, 2018), that of ntk is the frozen kernel of infinite width. Exponents in
+the width are least squares of logs over cells, for the widths of the study; intervals resample networks.
 """
 PINNED_BY = "tests/laws/test_mean_field.py"
 
@@ -55,9 +55,11 @@ def methods(study: Study) -> str:
     settings = study.config.settings
     target = " + ".join(f"{a:g} cos({q} theta)" for q, a in settings.target.items())
     unit = "of the critical step of the kernel of infinite width" if settings.eta_unit == "critical" else "in flow time"
+    named = dict.fromkeys(cell.network.parametrization.replace("_", "-") for cell in study.cells)
     ways = " and ".join(sorted({cell.settings.method for cell in study.cells}))
     return (
-        f"Target {target} on {settings.train} equal angles; {settings.steps} steps ({ways}) of "
+        f"Networks in {' and in '.join(named)} parametrization; target {target} on "
+        f"{settings.train} equal angles; {settings.steps} steps ({ways}) of "
         f"{', '.join(f'{eta:g}' for eta in sorted({cell.settings.eta for cell in study.cells}))} {unit}."
     )
 

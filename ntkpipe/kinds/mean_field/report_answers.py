@@ -22,12 +22,13 @@ TIMES = {"start": "at the start", "half": "when half of the loss is gone", "end"
 
 def topics(cells: pd.DataFrame, fits: pd.DataFrame, dataset: xr.Dataset, confidence: float) -> list[Topic]:
     """Does the kernel move, does it converge, are particles independent, and which modes are learned?"""
+    compared = ", compared with ntk" if cells.parametrization.nunique() > 1 else ""
     return [
         Topic("Does the kernel move at infinite width?", moves(cells, fits), ("kernel_moves", "particles")),
         Topic("What do steps do beside the flow?", beside_flow(cells, dataset, confidence)),
         Topic("Does the kernel converge as m grows?", converges(cells, fits), ("rates",)),
         Topic("Do particles become independent?", independent(cells, fits, dataset)),
-        Topic("Which modes are learned, compared with ntk?", learned(cells, dataset), ("modes",)),
+        Topic(f"Which modes are learned{compared}?", learned(cells, dataset), ("modes",)),
     ]
 
 
@@ -70,7 +71,7 @@ def moves(cells: pd.DataFrame, fits: pd.DataFrame) -> list[str]:
         for name, rows in part.groupby("parametrization", sort=False):
             rows = rows[rows.n_finished > 0].sort_values("width")
             if rows.empty:
-                found.append(f"{NAMES[name]} {words}not known: no network finished.")
+                found.append(f"{NAMES[name]}: {words}not known: no network finished.")
                 continue
             narrow, wide = rows.iloc[0], rows.iloc[-1]
             fit = exponent(fits, wide, "drift")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ntkpipe.config.errors import wrong
-from ntkpipe.kinds import Kind, check_own_points
+from ntkpipe.kinds import Kind, check_own_points, known_limit
 
 SECTION = "docs/theory.md section 8"
 
@@ -30,8 +30,16 @@ def check(config: Any) -> None:
 
 
 def points(config: Any, path: str) -> tuple[int, int, str]:
-    """Number and dimension of the train points, and what identifies them."""
+    """Number and dimension of the train points, and what identifies them.
+
+    Raises
+    ------
+    ConfigError: a network whose limit kernel is not known.
+    """
+    import numpy as np
+
     n = config.settings.points
+    known_limit.check(config, np.array([[0.0], [(n - 1) / n]]), path)
     return n, 1, f"{n}-points-of-the-unit-interval"
 
 

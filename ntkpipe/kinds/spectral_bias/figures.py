@@ -10,34 +10,31 @@ from matplotlib.lines import Line2D
 
 from ntkpipe.figures import style
 from ntkpipe.figures.style import Data
+from ntkpipe.kinds.spectral_bias import cells
+from ntkpipe.kinds.spectral_bias.cells import few
 from ntkpipe.kinds.spectral_bias.fits import GROUP
 
 SAID = {"equal": "equal amplitudes $A_i = 1$", "rising": "rising amplitudes $A_i = i/m$", "given": "given amplitudes"}
 ENDS = ("estimate", "low", "high")
-MOST = 3
-"""Cells shown at once where each needs a panel of its own."""
+
+
+def every_cell(dataset: xr.Dataset) -> pd.DataFrame:
+    """One row a cell, with its place as ``cell``."""
+    frame = dataset.drop_dims([dim for dim in dataset.dims if dim != "cell"]).to_dataframe().reset_index(drop=True)
+    return frame.assign(cell=np.arange(len(frame)))
 
 
 def cells_of(dataset: xr.Dataset) -> pd.DataFrame:
-    """One row a cell of equal hidden widths, with its place as ``cell``, of the setting that most cells share.
+    """The cells of equal hidden widths of the setting that most cells share.
 
     Raises
     ------
     NothingToDraw: there is none.
     """
-    frame = dataset.drop_dims([dim for dim in dataset.dims if dim != "cell"]).to_dataframe().reset_index(drop=True)
-    frame = frame.assign(cell=np.arange(len(frame)))
-    frame = frame[(frame.width > 0) & (frame.depth > 0)]
+    frame = cells.of_one_setting(every_cell(dataset))
     if frame.empty:
         raise style.NothingToDraw("it shows networks with hidden layers of one width; this study has none")
-    groups = frame.groupby(list(GROUP), sort=False)
-    return groups.get_group(groups.size().idxmax())
-
-
-def few(frame: pd.DataFrame) -> pd.DataFrame:
-    """Up to :data:`MOST` cells, from the smallest beta to the largest."""
-    ordered = frame.sort_values(["beta", "depth"], kind="stable")
-    return ordered.iloc[np.unique(np.linspace(0, len(ordered) - 1, min(MOST, len(ordered))).round().astype(int))]
+    return frame
 
 
 def rows_of(data: Data, frame: pd.DataFrame, quantity: str, of: str, target: str) -> pd.DataFrame:
@@ -56,12 +53,16 @@ def bars(rows: pd.DataFrame) -> list[np.ndarray]:
 
 
 def trained(frame: pd.DataFrame, dataset: xr.Dataset) -> str:
-    """How the networks shown were trained."""
-    row = frame.iloc[0]
+    """How the networks shown were trained; below it what else varies in the study, and how many cells are shown."""
+    row, every = frame.iloc[0], every_cell(dataset)
+    more = cells.setting(row, every, without=("activation", "sigma_b", "eta", "eta_unit"))
+    count = f"{len(frame)} of {len(every)} cells shown" if len(frame) < len(every) else ""
+    below = "\n" + "; ".join(filter(None, (more, count))) if more or count else ""
     unit = r" $\times\,2/\lambda_{\max}(K_0)$" if row.eta_unit == "critical" else ""
     last = int(dataset["step"].values[-1])
     return (
         rf"{row.activation}, $\sigma_b$ = {row.sigma_b:g}, {last} steps of gradient descent, $\eta$ = {row.eta:g}{unit}"
+        + below
     )
 
 
@@ -109,7 +110,8 @@ def spectra(data: Data):
     steps, q = dataset["step"].values, dataset["mode"].values
     shape = {"figsize": (1.6 + 2.7 * len(frame), 1.0 + 2.2 * len(names)), "squeeze": False, "sharex": True}
     figure, axes = plt.subplots(len(names), len(frame), sharey=True, **shape)
-    edges = np.sqrt(steps[1:] * np.append(steps[2:], steps[-1] ** 2 / steps[-2]))
+    beyond = steps[-1] ** 2 / steps[-2] if steps[-2] else 2.0 * steps[-1]  # where the start alone comes before the end
+    edges = np.sqrt(steps[1:] * np.append(steps[2:], beyond))
     edges = np.concatenate([[0.7], edges])
     for line, name in zip(axes, names, strict=True):
         for axis, (_, cell) in zip(line, frame.iterrows(), strict=True):
@@ -120,7 +122,7 @@ def spectra(data: Data):
             style.readable_log(axis.xaxis)
             axis.set_yticks(dataset.frequency.values)
             axis.grid(visible=False)
-        line[0].set_ylabel(f"{name} amplitudes\nfrequency q")
+        line[0].set_ylabel(f"{SAID[name]}\nfrequency q")
     for axis, (_, cell) in zip(axes[0], frame.iterrows(), strict=True):
         axis.set_title(f"depth {cell.depth}, width {cell.width}", fontsize=9)
     for axis in axes[-1]:

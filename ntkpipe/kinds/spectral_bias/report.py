@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ntkpipe import store, tables
-from ntkpipe.kinds.spectral_bias import report_answers
+from ntkpipe.kinds.spectral_bias import cells, report_answers
 from ntkpipe.kinds.spectral_bias.fits import GROUP
 from ntkpipe.plan import Study
 from ntkpipe.tables import interval
@@ -65,7 +65,7 @@ def methods(study: Study) -> str:
 def head(row: Any, rows: pd.DataFrame) -> dict[str, str]:
     """Columns that say which cell it is."""
     more = tables.varying(rows, GROUP)
-    return {"depth": str(row.depth), "width": str(row.width or row.widths)} | {
+    return {"depth": str(row.depth), "width": str(row.width or row.widths or "none")} | {
         name.replace("_", " "): tables.number(getattr(row, name)) for name in more
     }
 
@@ -147,7 +147,7 @@ def coverage(study: Study, modes: pd.DataFrame) -> str:
 
 def verification(fits: pd.DataFrame, confidence: float) -> list[dict[str, Any]]:
     """Displacement at the smallest radius against first order; mean rates of one hidden layer against the limit."""
-    fits = fits.assign(cell=report_answers.named(fits))
+    fits = fits.assign(cell=cells.named(fits))
     rows = [(row, 1.0, f"{row.target}, radius {row.radius:g}", "displacement")
             for row in report_answers.of(fits, "linear_share").itertuples()]  # fmt: skip
     one = report_answers.of(fits, "rate")

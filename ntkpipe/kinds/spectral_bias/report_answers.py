@@ -7,35 +7,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ntkpipe import tables
-from ntkpipe.kinds.spectral_bias.fits import GROUP
+from ntkpipe.kinds.spectral_bias import cells
+from ntkpipe.kinds.spectral_bias.fits import HEAD
 from ntkpipe.tables import interval
 from ntkpipe.topics import Topic
 
 NAMES = {"equal": "equal amplitudes", "rising": "amplitudes that rise with frequency", "given": "the given amplitudes"}
+ROUNDING = 1e-8
+"""What rounding may make of a ratio that is 1, or of a difference that is 0, after thousands of steps."""
 WHO = {"frozen": "K_0 frozen", "limit": "the kernel of infinite width"}
 
 
 def topics(fits: pd.DataFrame, share: float) -> list[Topic]:
     """Questions and answers."""
-    fits = fits.assign(cell=named(fits))
+    fits = fits.assign(cell=cells.named(fits))
+    shown = cells.left_out(fits[fits.beta.notna()].drop_duplicates(list(HEAD)))
     return [
-        Topic("Which frequencies are learned first?", _order(fits, share), ("spectral_bias", "spectra")),
+        Topic("Which frequencies are learned first?", _order(fits, share) + shown, ("spectral_bias", "spectra")),
         Topic("Does the kernel at the start predict the rates?", _predicted(fits), ()),
         Topic("How does finite beta bend them?", _bent(fits), ("bending",)),
         Topic("Which frequencies survive a perturbation of the weights?", _firm(fits), ("robustness",)),
-    ]
-
-
-def named(rows: pd.DataFrame) -> list[str]:
-    """Each row's cell in words, by what varies in the study."""
-    cells = rows[rows.depth > 0] if (rows.depth > 0).any() else rows
-    names = tables.varying(cells, ("depth", "width", *GROUP))
-    if (cells.width == 0).any():
-        names = ["widths" if name == "width" else name for name in names]
-    return [
-        ", ".join(f"{name.replace('_', ' ')} {tables.number(getattr(row, name))}" for name in names) or "the one cell"
-        for row in rows.itertuples()
     ]
 
 
@@ -68,8 +59,8 @@ def _range(values: pd.Series) -> str:
 
 
 def against(rows: pd.DataFrame, value: float) -> tuple[int, int]:
-    """How many intervals lie above and below a value, whole."""
-    return int((rows.low > value).sum()), int((rows.high < value).sum())
+    """How many intervals lie above and below a value, whole and by more than rounding."""
+    return int((rows.low > value + ROUNDING).sum()), int((rows.high < value - ROUNDING).sum())
 
 
 def _order(fits: pd.DataFrame, share: float) -> list[str]:
@@ -88,7 +79,7 @@ def _order(fits: pd.DataFrame, share: float) -> list[str]:
                 if up or down
                 else "No order is seen beyond the intervals"
             )
-            many = f" In {sure} of them it is 1 in every network." if sure else ""
+            many = f" In {sure} of {len(ranks)} cells it is 1 in every network." if sure else ""
             known = [f"{WHO[name]} {_range(ranks[name])}" for name in WHO if np.isfinite(ranks[name]).any()]
             found.append(
                 f"With {NAMES[target]}: {answer}. Rank correlation of frequency with the step from which on the error "
@@ -134,10 +125,15 @@ def _predicted(fits: pd.DataFrame) -> list[str]:
         late = len(modes) - up - down
         answer = "Yes, within the intervals" if late == len(modes) else "Not the rates" if late == 0 else "In part"
         where = modes.assign(at=[f"k = {r.frequency}, {r.cell}, {r.target}" for r in modes.itertuples()])
+        kinds = (
+            (up, "above 1 with its whole interval"),
+            (down, "below 1 with its whole interval"),
+            (late, "1 within its interval"),
+        )
+        counts = " and ".join(f"{how} for {count} of {len(modes)} modes" for count, how in kinds if count)
         found.append(
-            f"{answer}: measured over predicted fitting step, by {words}, is above 1 with its whole interval for {up} "
-            f"of {len(modes)} modes (cells and targets counted apart), below for {down}; "
-            f"{extremes(where, '.3g', 'at')}."
+            f"{answer}: measured over predicted fitting step, by {words}, is {counts} (cells and targets counted "
+            f"apart); {extremes(where, '.3g', 'at')}."
         )
     change = of(fits, "exponent_change")
     change = change[(change.of == "fitted") & np.isfinite(change.low)]
@@ -189,6 +185,11 @@ def _bent(fits: pd.DataFrame) -> list[str]:
                 f"{', '.join(told)}; on beta alone p + q would be 0."
             )
         grown = of(fits, "quotient_ratio", None, target)
+        if (grown.depth == 0).any():
+            found.append(
+                f"Without hidden layers f is linear in what is trained and its kernel does not move ({NAMES[target]})."
+            )
+        grown = grown[grown.depth > 0]
         if len(grown):
             where = grown.assign(at=[f"k = {r.frequency}, {r.cell}" for r in grown.itertuples()])
             text = (

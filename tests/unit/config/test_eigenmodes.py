@@ -35,6 +35,26 @@ BAD = {
         "16",
     ),
     "held-out points among the others": (of(train=256), "eigenmodes.train", "divisible by another power of 2", "256"),
+    "held-out points among those of halves that are equal": (
+        of(train=256, density="halves:1"),
+        "eigenmodes.train",
+        "divisible by another power of 2",
+        "256",
+    ),
+    "held-out points among those of a grid": (
+        {"grid": {"width": 8, "depth": 1, "density": ["halves:4", "uniform"], "train": [64, 256]}},
+        "grid.train",
+        "divisible by another power of 2",
+        "256",
+    ),
+    "a density too narrow": (of(density="von_mises:1e6"), "eigenmodes.density", "wide enough for 25", "1000000"),
+    "a density too narrow of a grid": (
+        {"grid": {"width": 8, "depth": 1, "density": ["uniform", "von_mises:1e6"]}},
+        "grid.0.density",
+        "wide enough for 25",
+        "1000000",
+    ),
+    "a density too uneven": (of(density="halves:1e300"), "eigenmodes.density", "ratio from 1e-06 to 1e+06", "1e+300"),
     "few held-out points": (of(evaluate=8, train=60), "eigenmodes.evaluate", "more than 2 modes = 24", "8"),
     "share": (of(share=1.0), "eigenmodes.share", "less than 1", "1.0"),
     "one kernel": (of(kernels=1), "eigenmodes.kernels", "at least 2", "1"),
@@ -56,6 +76,26 @@ def test_bad_value_is_named_with_path_must_and_was(name, make_plan):
     assert text.startswith(where) and "\n" not in text, text
     said = text.removeprefix(where)
     assert must in said and was in said[said.index(must) + len(must) :], text
+
+
+def test_a_density_has_one_text(make_plan):
+    settings = {"frequencies": [1], "modes": 2}
+    grid = {"width": 8, "depth": 1, "density": ["halves:4.0", "cosine:0.50", "von_mises:1e1", "uniform"]}
+    cells = make_plan(kind="eigenmodes", grid=grid, eigenmodes=settings).studies["s"].cells
+    assert [cell.settings.density for cell in cells] == ["halves:4", "cosine:0.5", "von_mises:10", "uniform"]
+    with pytest.raises(ConfigError, match="duplicate"):
+        make_plan(kind="eigenmodes", grid=grid | {"density": ["halves:4", "halves:4.0"]}, eigenmodes=settings)
+
+
+def test_any_number_of_points_goes_with_densities_that_are_not_uniform(make_plan):
+    """Under the uniform density held-out angles would be train points; a grid without it does not care."""
+    grid = {"width": 8, "depth": 1, "density": "halves:4"}
+    assert make_plan(kind="eigenmodes", grid=grid, eigenmodes={"train": 64, "evaluate": 64}).studies["s"].cells
+
+
+def test_a_narrow_density_is_allowed_where_its_eigenfunctions_are_reached(make_plan):
+    settings = {"density": "von_mises:100", "frequencies": [1], "modes": 2}
+    assert make_plan(kind="eigenmodes", eigenmodes=settings).studies["s"].cells
 
 
 def test_defaults_and_snapshots_of_kernels():

@@ -20,6 +20,7 @@ BAD = {
         "[0.0]",
     ),
     "method": ({"mean_field": {"method": "sgd"}}, "mean_field.method", "'gd' or 'flow'", "'sgd'"),
+    "sgd in a grid": ({"grid": GRID | {"method": ["gd", "sgd"]}}, "grid.method", "gd or flow where", "['gd', 'sgd']"),
     "coarse limit": ({"mean_field": {"limit_angles": 8}}, "mean_field.limit_angles", "at least 16", "8"),
     "snapshots": ({"mean_field": {"steps": 4, "snapshots": 8}}, "mean_field.snapshots", "at most steps + 1", "8"),
     "unknown key": ({"mean_field": {"width": 3}}, "mean_field.width", "one of the keys", "'width'"),

@@ -32,7 +32,9 @@ def test_each_quantile_has_the_same_mass():
     np.testing.assert_allclose(masses, 1 / 9, atol=1e-7)
 
 
-@pytest.mark.parametrize("text", ["halves", "halves:0", "cosine:2", "von_mises:x", "uniform:1", "normal:3", ""])
+@pytest.mark.parametrize(
+    "text", ["halves", "halves:0", "halves:1e300", "cosine:2", "von_mises:x", "uniform:1", "normal:3", ""]
+)
 def test_what_names_no_density_is_refused(text):
     with pytest.raises(ValueError):
         points.named(text)
@@ -47,6 +49,17 @@ def test_a_file_is_its_table(tmp_path):
     path.write_text("theta,weight,more\n0,1,1\n")
     with pytest.raises(ValueError, match="columns theta and weight"):
         points.of(str(path))
+
+
+def test_columns_of_a_file_are_read_by_name(tmp_path):
+    path, rows = tmp_path / "p.csv", [(0.0, 1.0), (1.5, 3.0), (4.0, 2.0)]
+    path.write_text("weight,theta\n" + "".join(f"{weight},{theta}\n" for theta, weight in rows))
+    np.testing.assert_array_equal(points.table(path), rows)
+    path.write_text("".join(f"{theta},{weight}\n" for theta, weight in rows))
+    np.testing.assert_array_equal(points.table(path), rows)
+    path.write_text("angle,w\n0,1\n1,2\n")
+    with pytest.raises(ValueError, match="columns theta and weight; its header has angle, w"):
+        points.table(path)
 
 
 def test_arcs_of_dense_and_sparse():

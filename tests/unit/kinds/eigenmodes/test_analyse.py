@@ -8,7 +8,7 @@ import pytest
 from ntkpipe import store, tables
 from ntkpipe.analysis.trajectory import geometric_mean
 from ntkpipe.figures import style
-from ntkpipe.kinds.eigenmodes import fit_rows, population, report, report_answers
+from ntkpipe.kinds.eigenmodes import fit_rows, population, report, report_answers, report_words
 from ntkpipe.kinds.eigenmodes.figures import FIGURES
 from ntkpipe.networks import Network
 from ntkpipe.theory import circle
@@ -181,6 +181,7 @@ def test_modes_slower_and_faster_than_the_limit_are_counted_by_whole_intervals(s
     for ends, words in (
         ((0.5, 0.4, 0.6), f"Of {ratio.sum()} cells and modes {ratio.sum()} are learned more slowly"),
         ((1.5, 1.4, 1.6), f"interval, {ratio.sum()} faster"),
+        ((1 - 2e-13, 1 - 3e-13, 1 - 1e-13), f"Of {ratio.sum()} cells and modes 0 are"),  # rounding
         ((1.5, np.nan, np.nan), None),
     ):
         turned = fits.copy()
@@ -204,6 +205,48 @@ def test_the_report_answers_and_verifies(study):
     limit = [row for row in rows if row["sampler"] == "limit kernel"]
     assert limit and all(row["inside"] == "yes" for row in limit)
     assert any("Never learned" in text and "q = 3" in text for text in said)
+
+
+def test_modes_of_one_target_are_told_apart(fits):
+    """Two modes may hold a quarter of one cosine each where the density is uneven."""
+    rate = fits[(fits.quantity == "rate") & (fits.of == "train") & (fits.density == "uniform")]
+    rate = rate[rate.cell == rate.cell.iloc[0]] if "cell" in rate else rate.iloc[:3]
+    assert report_words.modes_of(rate) == ["1", "2", "3"]
+    twice = rate.assign(frequency=[1, 3, 3], mode=[1, 5, 7])
+    assert report_words.modes_of(twice) == ["1", "3 (mode 5)", "3 (mode 7)"]
+    table = report.rate_table(twice.assign(cell="one"))
+    assert [row["q"] for row in table] == ["1", "3 (mode 5)", "3 (mode 7)"]
+
+
+def test_rounding_is_called_rounding(fits):
+    """A kernel that stays: coefficients leave the prediction by rounding alone, and so does their quotient."""
+    names = report_words.varying(fits)
+    fits = fits.assign(cell=[report_words.setting(row, names) for row in fits.itertuples()])
+    exact = fits.quantity.str.match("(deviation|rest)_(train|held_out)$")
+    for size, words in ((3.3e-13, "to rounding"), (0.02, "at the same rate")):
+        said = list(report_answers._held_out(fits.assign(estimate=fits.estimate.where(~exact, size))))
+        assert words in said[0] and ("rounding" in said[0]) == (size < 1e-9)
+        assert size > 1e-9 or not [text for text in said if "not learned alike" in text]
+
+
+def test_it_is_said_that_limit_times_have_the_networks_steps(study, fits):
+    density, settings = tables.load(study, "density"), study.config.settings
+    fits, density = fits.assign(cell="one"), density.assign(cell="one")
+    for unit in ("critical", "absolute"):
+        said = list(report_answers._density(fits, density, settings.model_copy(update={"eta_unit": unit})))
+        assert any("K_0" in text for text in said) == (unit == "critical")
+
+
+def test_tables_have_words_and_no_nan(fits):
+    rows = report.exponent_table(fits.assign(cell="one"))
+    assert rows and not any("nan" in value or "_held_out" in value for row in rows for value in row.values())
+
+
+def test_every_variable_says_what_it_is(found):
+    for name in ("modes", "density"):
+        alone = [v.attrs["long_name"] for v in found[name].data_vars.values() if "long_name" in v.attrs]
+        assert not [text for text in alone if text.startswith("the same")]
+        assert set(found[name].dims) - {"cell", "seed", "snapshot"} <= set(found[name].coords)
 
 
 def test_a_study_of_one_cell_is_silent_on_what_it_cannot_say(made, tmp_path):

@@ -126,7 +126,7 @@ def test_the_report_answers_and_verifies(study):
         "Exponents in N",
         "Bound over measured quantile",
         "It adds",
-        "Between the points",
+        "between the points noise adds",
         "fitted as N^p n^q",
     ):
         assert words in said
@@ -166,5 +166,47 @@ def test_one_draw_has_no_spread_and_a_signal_without_eigenvalue_no_training(made
     section = report.section(one)
     said = " ".join(sentences(section["topics"]))
     assert "no network was trained" in section["coverage"] and "Of q = 3 lambda_q = 0" in said
-    assert "standard deviation (exact" in said and "[" not in said.split("Into every mode")[0].split("Bound over")[1]
+    assert "not measured from one draw" in said and "[" not in said.split("Into every mode")[0].split("Bound over")[1]
     assert not re.search(r"\b(nan|inf)\b|-0\]", said)
+    assert "An exponent in N needs 3 numbers of points" in said
+
+
+def test_noise_is_answered_value_by_value_wherever_cells_have_it(made, tmp_path):
+    grid = {"width": 8, "depth": 1, "train": [8, 16], "noise": [0.0, 0.2, 2.0]}
+    noisy = made(tmp_path, kind="finite_sample", grid=grid, seeds=3, finite_sample=SETTINGS)
+    data = loaded(noisy)
+    (topic,) = (t for t in report.section(noisy)["topics"] if t.question == "Where does noise go?")
+    for noise in (0.2, 2.0):
+        said = " ".join(text for text in topic.said if f"noise {noise:g}: " in text)
+        (cell,) = np.flatnonzero((data.noise == noise) & (data.train_points == 16))
+        assert (
+            f"that is {noise**2 / 16:.3g}" in said and f"predicted {float(data['excess_predicted'][cell]):.3g}" in said
+        )
+    assert not any("noise 0: " in text for text in topic.said)
+    with style.applied():
+        figure = FIGURES["noise_by_mode"]({"finite_sample": data})
+        assert r"$\sigma$ = 2 (not 0.2)" in figure.get_suptitle()
+        assert len(FIGURES["concentration"]({"finite_sample": data}).axes) == 4
+    draws = loaded(noisy, "sampled_modes")
+    assert list(draws.dynamics.values) == ["limit", "frozen", "trained"] and list(draws.omega.values) == [1.5]
+    np.testing.assert_array_equal(draws.mode.values, data.mode.values)
+
+
+def test_an_open_upper_end_is_an_arrow(study):
+    """Of 24 draws the quantile 0.9 has no upper end at 95 %."""
+    data = loaded(study)
+    assert np.isposinf(data["quantile_high"].sel(error="gram", kernel="limit")).any()
+    with style.applied():
+        axis = FIGURES["concentration"]({"finite_sample": data}).axes[0]
+    lengths = [np.diff(s[:, 1]) for bars in axis.collections for s in bars.get_segments()]
+    assert len(lengths) == 6 and all(length > 0 for length in lengths)  # lower parts and arrows of three N
+
+
+def test_modes_that_are_zero_on_equal_angles_are_left_out_of_the_mean_noise(made, tmp_path):
+    settings = SETTINGS | {"points": "equal", "modes": 6, "train": 8, "eval": 16}
+    few = made(tmp_path, kind="finite_sample", grid={"width": 8, "depth": 1}, seeds=3, finite_sample=settings)
+    measured = loaded(few)["noise_square"].values[0]
+    assert np.isnan(measured).sum() == 1  # sin(4 theta)
+    said = " ".join(sentences(report.section(few)["topics"]))
+    assert f"modes that are not 0 on all points is {np.nanmean(measured):.3g}" in said and "of 12 intervals" in said
+    assert "nan" not in said

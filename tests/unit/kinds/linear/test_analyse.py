@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from ntkpipe import figures, kinds, store, tables, topics
 from ntkpipe.analysis import linear as analysis
+from ntkpipe.config.linear import LinearConfig
+from ntkpipe.figures import style
+from ntkpipe.kinds.linear import report_answers
 
 SETTINGS = {
     "dim": 4, "outputs": 2, "singular_values": [1.5, 0.5], "steps": 60, "snapshots": 12, "points": [2, 6],
@@ -78,7 +82,10 @@ def test_the_report_answers_with_numbers_of_the_tables(study):
     [
         ({"width": 1, "depth": 0}, ("Gradient flow", "infinite width", "singular values evolve")),
         ({"width": 12, "depth": 1}, ("Gradient flow", "exponent", "ker A")),
-        ({"width": 12, "depth": 1, "eta": 9.0}, ("Gradient flow", "ker A")),  # diverges
+        (
+            {"width": [4, 8], "depth": 1, "eta": 9.0, "scale": [0.5, 2.0], "parametrization": "standard"},
+            ("ker A", "lazy", "has a limit"),
+        ),  # diverges
     ],
 )
 def test_what_a_study_does_not_know_is_left_out(grid, silent, made, tmp_path):
@@ -86,8 +93,41 @@ def test_what_a_study_does_not_know_is_left_out(grid, silent, made, tmp_path):
     tables.run(study)
     text = "\n".join(said(study))
     assert not [words for words in silent if words in text] and "nan" not in text
-    if grid["depth"] == 0:
-        figures.run(study)  # those of deep networks say that there is nothing to draw
+    figures.run(study)  # some say that there is nothing to draw
+
+
+def test_legends_lie_within_figures_of_one_panel(study):
+    data = {"linear": read(study, "linear").isel(points=[0]), "fits": read(study, "fits")}
+    with style.applied():
+        for name, draw in kinds.load(study, "figures").FIGURES.items():
+            figure = draw(data)
+            style.settle(figure)
+            box = figure.legends[0].get_window_extent()
+            assert box.x0 >= 0 and box.x1 <= figure.bbox.x1, name
+
+
+def test_a_threshold_is_said_once_whatever_the_scales(made, tmp_path):
+    grid = {"width": 1, "depth": 0, "scale": [0.5, 2.0]}
+    text = "\n".join(said(made(tmp_path, grid=grid, **(KEYS | {"seeds": 2}))))
+    assert text.count("Descent on 2 points diverges") == text.count("Descent on 6 points diverges") == 1
+
+
+def test_lazy_scales_that_are_known_and_that_are_not():
+    rows = [(4, np.nan, 1), (8, 1.2, 5)]
+    cells = pd.DataFrame([
+        {"depth": 1, "parametrization": "standard", "width": w, "eta": 0.1, "scale": s, "drift_end": 1.0,
+         "drift_end_low": 0.9, "drift_end_high": 1.1, "drift_limit": 1.0} for w in (4, 8) for s in (0.5, 2.0)
+    ])  # fmt: skip
+    head = {"depth": 1, "parametrization": "standard", "eta": 0.1, "scale": np.nan, "n_all": 6}
+    fits = pd.DataFrame(
+        [head | {"quantity": "lazy_scale", "width": w, "estimate": e, "low": np.nan, "high": np.nan, "expected": 1.4,
+                 "n_runs": n} for w, e, n in rows]
+        + [head | {"quantity": "drift_scale_exponent", "width": 8, "estimate": -2.0, "low": -2.1, "high": -1.9,
+                   "expected": -2.0, "n_runs": 6}]
+    )  # fmt: skip
+    _, known, unknown = report_answers.scale_said(fits, cells, LinearConfig())
+    assert "beyond the scale 1.2 at width 8 (5 of 6 networks), 1.4 at infinite width." in known
+    assert unknown.startswith("At width 4 (1 of 6 networks cross it) the scale") and "not known" in unknown
 
 
 def test_order_removes_the_first_correction():

@@ -1,6 +1,5 @@
 """From particles to rates and words, on a small study."""
 
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from ntkpipe import angles, store, tables
+from ntkpipe import angles, figures, store, tables
 from ntkpipe.analysis import particles
 from ntkpipe.figures import style
 from ntkpipe.kinds.mean_field import rates, report, report_answers
@@ -46,6 +45,13 @@ def test_particles_of_narrower_cells_end_with_nan(found, drawn):
     np.testing.assert_allclose(
         np.nanmean(narrow[..., 0] ** 2, axis=2)[:, 0], drawn["moment"][cell(found, "ntk", 8), :, 0, 1]
     )
+
+
+def test_particles_have_their_coordinates_by_name(found, drawn):
+    assert list(drawn.coordinate.values) == list(found.coordinate.values) == ["a", "w_1", "w_2"]
+    np.testing.assert_array_equal(drawn.test.values, found.test.values)
+    a = drawn["particles"].sel(end="start", coordinate="a")
+    np.testing.assert_allclose((a**2).mean("particle"), drawn["moment"].sel(test="a^2").isel(snapshot=0))
 
 
 def test_all_cells_are_seen_at_the_same_times(found):
@@ -193,8 +199,9 @@ def test_one_diverged_cell_says_so_and_nothing_else(made, tmp_path):
     said = " ".join(sentences(section["topics"]))
     assert "not known: no network finished" in said and "nan" not in said.lower().replace("finan", "")
     assert "0 of 2 networks finished" in section["coverage"]
+    figures.run(study)
     data = {name: store.read_rows(Path(study.folder) / f"{name}.zarr").load() for name in ("mean_field", "fits")}
-    with style.applied():
-        for draw in FIGURES.values():
-            with suppress(style.NothingToDraw):
-                draw(data)
+    with style.applied(), pytest.raises(style.NothingToDraw, match="in this study none did"):
+        FIGURES["kernel_moves"](data)
+    assert [topic.question for topic in section["topics"]][-1] == "Which modes are learned?"
+    assert section["methods"].startswith("Networks in ntk parametrization;")

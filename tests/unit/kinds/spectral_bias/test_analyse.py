@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
 
 from ntkpipe import kinds, store, tables
-from ntkpipe.kinds.spectral_bias import analyse, fits, predict, report_answers, targets
+from ntkpipe.figures import style
+from ntkpipe.kinds.spectral_bias import analyse, cells, fits, predict, report_answers, targets
 from ntkpipe.theory import infinite_width
 
 KEYS = {
@@ -200,3 +202,71 @@ def test_the_report_is_silent_where_nothing_is_known(made, tmp_path, grid, setti
         assert np.isnan(table[(table.quantity == "time") & (table.of == "fitted")].estimate).all()
         assert report_answers.of(table, "ratio").empty
     assert targets.amplitudes(study.config.settings).shape == (2, 3) and analyse.KERNELS[0] == "network"
+
+
+def drawn(study) -> dict:
+    """Every figure of a study: name -> its texts, laid out."""
+    data = {name: store.read_rows(Path(study.folder) / f"{name}.zarr") for name in ("modes", "robustness", "fits")}
+    found = {}
+    with style.applied():
+        for name, draw in kinds.load(study, "figures").FIGURES.items():
+            figure = draw(data)
+            figure.draw_without_rendering()
+            found[name] = figure.get_suptitle() + "".join(axes.get_ylabel() for axes in figure.axes)
+            plt.close(figure)
+    return found
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"steps": 1, "snapshots": 2}, {"steps": 5, "at": [5]}, {"eta": 40.0}],  # one step; one look; all runs diverge
+)
+def test_figures_of_short_and_of_diverged_runs_are_drawn(made, tmp_path, settings):
+    keys = KEYS["spectral_bias"] | settings
+    if "at" in keys:
+        del keys["snapshots"]
+    drawn(made(tmp_path, **KEYS | {"seeds": 2, "spectral_bias": keys, "grid": {"width": 8, "depth": 1}}))
+
+
+@pytest.fixture(scope="module")
+def varied(made, tmp_path_factory):
+    """Two settings, each with a cell without hidden layers."""
+    settings = {"parametrization": ["ntk", "standard"]}
+    keys = KEYS | {"seeds": 2, "spectral_bias": KEYS["spectral_bias"] | {"steps": 20, "snapshots": 5}}
+    return made(tmp_path_factory.mktemp("varied"), grid={"width": [8], "depth": [0, 1, 2], **settings}, **keys)
+
+
+def test_what_is_left_out_is_said(varied, study):
+    for name, texts in drawn(varied).items():
+        assert "parametrization ntk; 2 of 6 cells shown" in texts, name
+    said = kinds.load(varied, "report").section(varied)["topics"][0].said[-1]
+    assert said.startswith("The figures show 2 of 6 cells, those with parametrization ntk and hidden")
+    assert not any("cells shown" in texts for texts in drawn(study).values())
+    assert not any("The figures show" in text for text in kinds.load(study, "report").section(study)["topics"][0].said)
+
+
+def test_a_constant_kernel_neither_grows_nor_shrinks_and_has_no_width(varied):
+    table = tables.load(varied, "fits")
+    table.loc[table.depth == 2, "width"] = 12  # widths vary too
+    said = table.assign(said=cells.named(table))
+    assert set(said.said[(said.depth == 0) & said.beta.notna()]) == {
+        f"depth 0, parametrization {name}" for name in ("ntk", "standard")
+    }
+    assert "depth 2, width 12, parametrization ntk" in set(said.said)
+    said = [text for topic in report_answers.topics(table, 0.5) for text in topic.said]
+    assert not any("width )" in text or "width ," in text for text in said)
+    assert any("its kernel does not move" in text for text in said)
+    flat = table[table.depth == 0].assign(estimate=1 + 1e-13, low=1 + 0.9e-13, high=1 + 1.1e-13)
+    said = [text for topic in report_answers.topics(flat, 0.5) for text in topic.said]
+    assert not any("it grows in" in text for text in said)
+    assert any("Yes, within the intervals" in text and "above 1" not in text for text in said)
+
+
+def test_only_what_is_seen_is_counted(study):
+    table = tables.load(study, "fits")
+    ratio = table.quantity == "ratio"
+    table.loc[ratio, ["estimate", "low", "high"]] = (1.0, 0.5, 2.0)
+    table.loc[ratio & (table.frequency == 3), ["estimate", "low", "high"]] = (0.5, 0.4, 0.6)
+    text = next(text for text in report_answers.topics(table, 0.5)[1].said if "K_0 frozen" in text)
+    assert text.startswith("In part:") and "above 1" not in text
+    assert "below 1 with its whole interval for 4 of 12 modes and 1 within its interval for 8 of 12 modes" in text
