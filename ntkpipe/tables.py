@@ -64,6 +64,11 @@ def interval_of(row: Any, name: str, digits: str = ".3g") -> str:
     return interval(*(getattr(row, f"{name}{end}") for end in ("", "_low", "_high")), digits)
 
 
+def estimate(row: Any, digits: str = ".3g") -> str:
+    """The same of a row's ``estimate``, ``low`` and ``high``."""
+    return interval(row.estimate, row.low, row.high, digits)
+
+
 def fit_numbers(row: Any) -> dict[str, Any]:
     """A fit's numbers as the report prints them, from a row of the ``fits`` table."""
     return {

@@ -6,11 +6,14 @@ import math
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import wrap
+from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 import xarray as xr
+from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
@@ -87,6 +90,11 @@ def save(figure: Figure, path: Path) -> None:
     """Save without the time of day, so that equal figures are equal files."""
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {"Software": None}}[path.suffix]
     figure.savefig(path, metadata=metadata)
+
+
+def bars(middle: Any, low: Any, high: Any) -> Float[np.ndarray, "2 n"]:
+    """Lengths of error bars of estimates with intervals; none where the interval is not known."""
+    return np.nan_to_num(np.stack([np.asarray(middle - low, float), np.asarray(high - middle, float)]))
 
 
 def palette(values) -> dict:

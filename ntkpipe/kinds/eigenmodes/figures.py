@@ -27,11 +27,6 @@ def frame_of(dataset: xr.Dataset) -> pd.DataFrame:
     return found.assign(place=np.arange(len(found)))
 
 
-def bars(rows: pd.DataFrame) -> np.ndarray:
-    """Lengths of error bars; none where the interval is not known."""
-    return np.nan_to_num(np.stack([rows.estimate - rows.low, rows.high - rows.estimate]))
-
-
 def mode_decay(data: Data):
     """What is left of each target's own mode against time: networks, K_0, and T_p; nearest and farthest cells."""
     modes, fits = data["modes"], frame_of(data["fits"])
@@ -104,9 +99,18 @@ def mode_rates(data: Data):
     for axis, scale in zip(axes[0], scales, strict=True):
         for (width, depth, density), part in rows[rows.scale == scale].groupby(["width", "depth", "density"]):
             filled = density == "uniform"
-            axis.errorbar(part.predicted, part.estimate, bars(part), color=colours[width], linewidth=0, elinewidth=1,
-                          marker=markers.get(depth, "x"), markersize=5, alpha=0.85,
-                          markerfacecolor=colours[width] if filled else "white")  # fmt: skip
+            axis.errorbar(
+                part.predicted,
+                part.estimate,
+                style.bars(part.estimate, part.low, part.high),
+                color=colours[width],
+                linewidth=0,
+                elinewidth=1,
+                marker=markers.get(depth, "x"),
+                markersize=5,
+                alpha=0.85,
+                markerfacecolor=colours[width] if filled else "white",
+            )
         ends = np.array([rows.predicted.min(), rows.predicted.max()]) * [0.8, 1.25]
         axis.plot(ends, ends, **style.LIMIT)
         style.log(axis)
@@ -143,8 +147,16 @@ def bend(data: Data):
         colours = style.palette(sorted(set(here.width)))
         for k, (width, part) in enumerate(here.groupby("width")):
             part = part.sort_values("frequency")
-            top.errorbar(part.frequency + 0.06 * (k - len(colours) / 2), part.estimate, bars(part), marker="o",
-                         color=colours[width], markersize=4.5, linewidth=1.0, label=f"width {width}")  # fmt: skip
+            top.errorbar(
+                part.frequency + 0.06 * (k - len(colours) / 2),
+                part.estimate,
+                style.bars(part.estimate, part.low, part.high),
+                marker="o",
+                color=colours[width],
+                markersize=4.5,
+                linewidth=1.0,
+                label=f"width {width}",
+            )
         top.axhline(1.0, **style.LIMIT)
         top.set_yscale("log")
         style.readable_log(top.yaxis)
@@ -155,8 +167,17 @@ def bend(data: Data):
             part = sizes[(sizes.of == of) & (sizes.scale == scale)]
             for depth, points in part.groupby("depth"):
                 shift = 1.03 ** (list(RATIOS).index(of) - 1)
-                low.errorbar(points.beta * shift, points.estimate, bars(points), color=colour, linewidth=0,
-                             elinewidth=1, marker="os^D"[min(depth, 4) - 1], markersize=5, alpha=0.85)  # fmt: skip
+                low.errorbar(
+                    points.beta * shift,
+                    points.estimate,
+                    style.bars(points.estimate, points.low, points.high),
+                    color=colour,
+                    linewidth=0,
+                    elinewidth=1,
+                    marker="os^D"[min(depth, 4) - 1],
+                    markersize=5,
+                    alpha=0.85,
+                )
         beta = np.array([sizes.beta.min(), sizes.beta.max()])
         anchor = sizes[(sizes.of == "frozen / limit") & (sizes.scale == scale)]
         if len(anchor) and beta[0] < beta[1]:
@@ -203,8 +224,17 @@ def held_out(data: Data):
         ):
             part = of_scale[of_scale.quantity == name].sort_values("width")
             at = part.width * 1.07 ** (k - 0.5) * 1.04 ** (j % 2)
-            right.errorbar(at, part.estimate, bars(part), color=colour, linewidth=0, elinewidth=1,
-                           marker="os^D"[min(k, 3)], markersize=5, alpha=0.85)  # fmt: skip
+            right.errorbar(
+                at,
+                part.estimate,
+                style.bars(part.estimate, part.low, part.high),
+                color=colour,
+                linewidth=0,
+                elinewidth=1,
+                marker="os^D"[min(k, 3)],
+                markersize=5,
+                alpha=0.85,
+            )
             if name == "deviation_held_out":
                 right.plot(part.width, part.predicted, linewidth=0, marker="_", markersize=11, color="black")
     style.log(right)

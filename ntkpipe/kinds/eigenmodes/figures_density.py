@@ -77,7 +77,7 @@ def fit_times(data: Data):
             if part.empty:
                 continue
             at = part.frequency * 1.015 ** (k - 1)
-            lengths = np.nan_to_num(np.stack([part.estimate - part.low, part.high - part.estimate]))
+            lengths = style.bars(part.estimate, part.low, part.high)
             axis.errorbar(at, part.estimate, lengths, color=COLOURS[name], marker="o", markersize=5, linewidth=0,
                           elinewidth=1)  # fmt: skip
             axis.plot(part.frequency, part.predicted, color=COLOURS[name], linewidth=1.2)

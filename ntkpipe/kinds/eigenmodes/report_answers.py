@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ntkpipe.kinds.eigenmodes.report_words import ROUNDING, estimate, modes_of, share_inside
+from ntkpipe.kinds.eigenmodes.report_words import ROUNDING, modes_of, share_inside
+from ntkpipe.tables import estimate
 from ntkpipe.topics import Topic
 
 

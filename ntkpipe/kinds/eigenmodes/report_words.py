@@ -47,11 +47,6 @@ def modes_of(rows: Any) -> list[str]:
     ]
 
 
-def estimate(row: Any, digits: str = ".3g") -> str:
-    """An estimate with its interval."""
-    return tables.interval(row.estimate, row.low, row.high, digits)
-
-
 def share_inside(rows: pd.DataFrame, of: str = "predicted") -> tuple[int, int]:
     """How many intervals hold the prediction, to rounding, of how many that have both."""
     known = rows[np.isfinite(rows.low) & np.isfinite(rows[of])]

@@ -32,7 +32,7 @@ def cells_of(dataset: xr.Dataset) -> pd.DataFrame:
 def bars(axis: Any, x: pd.Series, rows: pd.DataFrame, name: str, **look: Any) -> None:
     """Estimates with their intervals."""
     value, low, high = (rows[f"{name}{end}"].to_numpy(float) for end in ("", "_low", "_high"))
-    lengths = [np.nan_to_num(value - low), np.nan_to_num(high - value)]
+    lengths = style.bars(value, low, high)
     axis.errorbar(x.to_numpy(float), value, lengths, linestyle="", markersize=4.5, linewidth=1, **look)
 
 

@@ -39,11 +39,6 @@ def small(dataset: xr.Dataset, rows: pd.DataFrame) -> pd.DataFrame:
     return rows.sort_values(["depth", "ntk", "far", "width"], kind="stable").drop_duplicates("depth")
 
 
-def bars(middle: np.ndarray, low: np.ndarray, high: np.ndarray) -> list[np.ndarray]:
-    """Lengths of error bars; none where the interval is not known."""
-    return [np.nan_to_num(middle - low), np.nan_to_num(high - middle)]
-
-
 def known(dataset: xr.Dataset, groups: list[pd.DataFrame]) -> list[pd.DataFrame]:
     """Groups of rows in some of which not all networks diverged.
 
@@ -143,7 +138,7 @@ def orders(data: Data):
         for _, row in rows.iterrows():
             part = dataset.isel(cell=row.cell)
             middle, low, high = (part[f"{name}_{end}"].values for end in ("mean", "low", "high"))
-            axis.errorbar(part["step_size"].values, middle, bars(middle, low, high), color=colours[row.scale],
+            axis.errorbar(part["step_size"].values, middle, style.bars(middle, low, high), color=colours[row.scale],
                           marker=marks.get(row.depth, "o"), markersize=4, linewidth=1)  # fmt: skip
         style.log(axis)
         axis.set_xlabel(r"step size $\eta$")
@@ -182,7 +177,7 @@ def linear_drift(data: Data):
             part = part.sort_values("scale")
             at = part.scale.to_numpy() * 1.01 ** (2 * n - group.width.nunique() + 1)
             middle, low, high = (dataset[f"drift_end{end}"].values[part.cell] for end in ("", "_low", "_high"))
-            axis.errorbar(at, middle, bars(middle, low, high), color=colours[width], marker="o", markersize=4,
+            axis.errorbar(at, middle, style.bars(middle, low, high), color=colours[width], marker="o", markersize=4,
                           linewidth=1)  # fmt: skip
         limit = group.sort_values("scale").drop_duplicates("scale")
         axis.plot(limit.scale, dataset["drift_limit"].values[limit.cell], **style.LIMIT)
@@ -216,7 +211,7 @@ def linear_width(data: Data):
         group = group.sort_values("width")
         for axis, stem, mean in ((axes[0], "limit_error", "limit_error"), (axes[1], "drift_end", "drift_end")):
             middle, low, high = (dataset[name].values[group.cell] for name in (mean, f"{stem}_low", f"{stem}_high"))
-            axis.errorbar(group.width, middle, bars(middle, low, high), **look)
+            axis.errorbar(group.width, middle, style.bars(middle, low, high), **look)
         limit = dataset["drift_limit"].values[group.cell]
         if (limit > 0).all():
             axes[1].plot(group.width, limit, color=colours[row.scale], linestyle="--", linewidth=1)

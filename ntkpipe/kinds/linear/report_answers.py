@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ntkpipe.tables import interval
+from ntkpipe.tables import estimate, interval
 from ntkpipe.topics import Topic
 
 
@@ -36,10 +36,6 @@ def cell_said(row: Any) -> str:
     if np.isfinite(row.scale):
         said.append(f"scale {row.scale:g}")
     return ", ".join([*said, *(["ntk"] if row.parametrization == "ntk" else [])])
-
-
-def estimate(row: Any, digits: str = ".3g") -> str:
-    return interval(row.estimate, row.low, row.high, digits)
 
 
 def _named(fits: pd.DataFrame, quantity: str) -> pd.DataFrame:

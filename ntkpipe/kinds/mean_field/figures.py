@@ -56,11 +56,6 @@ def means(values: np.ndarray) -> np.ndarray:
     return np.apply_along_axis(lambda v: np.array(geometric_mean(v, CONFIDENCE)), 1, values)
 
 
-def bars(found: np.ndarray) -> np.ndarray:
-    """Lengths of error bars from (n, 3)."""
-    return np.nan_to_num(np.stack([found[:, 0] - found[:, 1], found[:, 2] - found[:, 0]]))
-
-
 def kernel_moves(data: Data):
     """Drift at the end against m in both parametrizations, drift along time, and loss along time, with limits."""
     dataset, fits = data["mean_field"], data["fits"]
@@ -68,8 +63,15 @@ def kernel_moves(data: Data):
     figure, axes = plt.subplots(1, 3, figsize=(11.4, 4.0))
     for name, part in both(frame):
         runs = means(dataset["drift"].isel(cell=part.cell.to_numpy(), snapshot=-1).values)
-        axes[0].errorbar(part.width, runs[:, 0], bars(runs), color=COLOURS[name], marker=MARKERS[name], linestyle="",
-                         markersize=5)  # fmt: skip
+        axes[0].errorbar(
+            part.width,
+            runs[:, 0],
+            style.bars(*runs.T),
+            color=COLOURS[name],
+            marker=MARKERS[name],
+            linestyle="",
+            markersize=5,
+        )
         said = line(fits, frame, name, "drift", "end")
         if said is not None:
             m = np.array([part.width.min(), part.width.max()], float)
@@ -179,7 +181,7 @@ def rates(data: Data):
             values = dataset[variable].isel(cell=part.cell.to_numpy())
             values = values.sel(end=at) if variable == "distance" else values.isel(snapshot=-1)
             found = means(values.values)
-            axis.errorbar(part.width, found[:, 0], bars(found), color=COLOURS[name], marker=MARKERS[name],
+            axis.errorbar(part.width, found[:, 0], style.bars(*found.T), color=COLOURS[name], marker=MARKERS[name],
                           linestyle="", markersize=5)  # fmt: skip
             fit = line(fits, frame, name, variable, at)
             if fit is not None:
@@ -205,7 +207,7 @@ def _dependence(axis, dataset: xr.Dataset, frame: pd.DataFrame) -> None:
     for shift, (name, part) in zip((0.96, 1.04), both(frame), strict=False):
         here = dataset.isel(cell=part.cell.to_numpy(), snapshot=-1).sel(test="a^2")
         found = np.stack([here[f"dependence{end}"].values for end in ("", "_low", "_high")], axis=1)
-        axis.errorbar(part.width * shift, found[:, 0], bars(found), color=COLOURS[name], marker=MARKERS[name],
+        axis.errorbar(part.width * shift, found[:, 0], style.bars(*found.T), color=COLOURS[name], marker=MARKERS[name],
                       linestyle="", markersize=5)  # fmt: skip
     for level in (0.0, -1.0):
         axis.axhline(level, color="0.6", linewidth=0.8, zorder=0)
@@ -229,8 +231,16 @@ def modes(data: Data):
             here = dataset.isel(cell=int(part.cell.iloc[-1])).sel(frequency=q)
             time = here["time"].values[1:]
             found = means(here["mode_left"].values.T[1:])
-            axis.errorbar(time, found[:, 0], bars(found), color=COLOURS[name], marker=MARKERS[name], markersize=3.5,
-                          linestyle="", linewidth=0.8)  # fmt: skip
+            axis.errorbar(
+                time,
+                found[:, 0],
+                style.bars(*found.T),
+                color=COLOURS[name],
+                marker=MARKERS[name],
+                markersize=3.5,
+                linestyle="",
+                linewidth=0.8,
+            )
             axis.plot(time, here["mode_left_limit"].values[1:], color=COLOURS[name], linewidth=1.1)
         axis.set_title(f"mode q = {q}", fontsize=9)
         lowest.append(np.nanmin(found[:, 0]) if np.isfinite(found[:, 0]).any() else 1.0)

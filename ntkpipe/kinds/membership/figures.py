@@ -119,8 +119,15 @@ def _norms(axis, part: xr.Dataset) -> None:
         here = part.sel(kernel=kernel)
         middle, low, high = (here[f"norm_{end}"].values for end in ("mean", "low", "high"))
         gone = here["singular"].values.sum(axis=0)
-        axis.errorbar(sizes * 1.03 ** (2 * k - 1), middle, _bars(middle, low, high), color=COLOURS[kernel], marker="o",
-                      markersize=4, linewidth=1.1)  # fmt: skip
+        axis.errorbar(
+            sizes * 1.03 ** (2 * k - 1),
+            middle,
+            style.bars(middle, low, high),
+            color=COLOURS[kernel],
+            marker="o",
+            markersize=4,
+            linewidth=1.1,
+        )
         if gone.any():
             first = int(np.argmax(gone > 0))
             later = f", {gone[-1]} at {sizes[-1]}" if gone[-1] != gone[first] else " on"
@@ -129,11 +136,6 @@ def _norms(axis, part: xr.Dataset) -> None:
     axis.text(0.03, 0.97, "\n".join(notes), transform=axis.transAxes, va="top", fontsize=6.2)
     low, high = axis.get_ylim()
     axis.set_ylim(low, high * (high / low) ** (0.12 * len(notes)))
-
-
-def _bars(middle: np.ndarray, low: np.ndarray, high: np.ndarray) -> list[np.ndarray]:
-    """Lengths of error bars; none where the interval is not known."""
-    return [np.nan_to_num(middle - low), np.nan_to_num(high - middle)]
 
 
 def membership_sigma_b(data: Data):
@@ -157,9 +159,17 @@ def membership_sigma_b(data: Data):
             for k, (kernel, filled) in enumerate((("start", True), ("trained", False))):
                 here = part.sel(kernel=kernel)
                 middle, low, high = (here[f"norm_{end}"].values for end in ("mean", "low", "high"))
-                axis.errorbar(rows["at"] * 1.04 ** (2 * k - 1), middle, _bars(middle, low, high), color=colours[depth],
-                              marker="o", markersize=5, linewidth=1, linestyle="-" if filled else ":",
-                              markerfacecolor=colours[depth] if filled else "white")  # fmt: skip
+                axis.errorbar(
+                    rows["at"] * 1.04 ** (2 * k - 1),
+                    middle,
+                    style.bars(middle, low, high),
+                    color=colours[depth],
+                    marker="o",
+                    markersize=5,
+                    linewidth=1,
+                    linestyle="-" if filled else ":",
+                    markerfacecolor=colours[depth] if filled else "white",
+                )
             axis.plot(rows["at"], part["norm_limit"].values, color=colours[depth], linestyle="--", linewidth=1.3)
             singular = part["singular_limit"].values.astype(bool)
             notes += [f"depth {depth}, {biases(row)}: singular" for _, row in rows[singular].iterrows()]
@@ -198,7 +208,7 @@ def inclusion(data: Data):
             here = values[(values[known] == cell[known]).all(axis=1) & (values.kernel == space)]
             here = here[np.isfinite(here.estimate)].sort_values("points_max")
             at = here.points_max.to_numpy() * 1.02 ** (2 * k - len(rows) + 1)
-            axis.errorbar(at, here.estimate, _bars(*(here[end].to_numpy() for end in ENDS)), color=colours[k],
+            axis.errorbar(at, here.estimate, style.bars(*(here[end].to_numpy() for end in ENDS)), color=colours[k],
                           marker="o", markersize=4, linewidth=1.2)  # fmt: skip
         axis.set_xscale("log", base=2)
         axis.set_yscale("log")

@@ -11,10 +11,10 @@ import xarray as xr
 
 from ntkpipe import store, tables
 from ntkpipe.kinds.membership import report_answers
-from ntkpipe.kinds.membership.report_words import OWN, estimate, own, varying
+from ntkpipe.kinds.membership.report_words import OWN, own, varying
 from ntkpipe.networks import SETTINGS
 from ntkpipe.plan import Study
-from ntkpipe.tables import interval, interval_of
+from ntkpipe.tables import estimate, interval, interval_of
 
 METHODS = """
 Functions are placed inside or outside an RKHS by the growth of y^T K_N^{-1} y with the number N of nested equal angles

@@ -14,7 +14,6 @@ from ntkpipe.kinds.membership.report_words import (
     OWN,
     above_and_below,
     along,
-    estimate,
     extremes,
     own,
     rest_of,
@@ -23,7 +22,7 @@ from ntkpipe.kinds.membership.report_words import (
     varying,
     verdicts,
 )
-from ntkpipe.tables import interval
+from ntkpipe.tables import estimate, interval
 from ntkpipe.topics import Topic
 
 NAMES = {"smooth": "cos(theta) + cos(2 theta)", "odd": "cos(3 theta)", "step": "the step"}

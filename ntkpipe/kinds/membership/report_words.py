@@ -10,7 +10,7 @@ import pandas as pd
 
 from ntkpipe import tables
 from ntkpipe.networks import SETTINGS
-from ntkpipe.tables import interval
+from ntkpipe.tables import estimate
 
 OWN = ("train_points", "steps")
 """Settings of the training that a grid may vary."""
@@ -71,10 +71,6 @@ def extremes(rows: pd.DataFrame, digits: str = ".2f") -> str:
         return "not known"
     ends = [next(rows.iloc[[i]].itertuples()) for i in dict.fromkeys((0, len(rows) - 1))]
     return " to ".join(f"{estimate(end, digits)} ({end.cell})" for end in ends)
-
-
-def estimate(row: Any, digits: str = ".3g") -> str:
-    return interval(row.estimate, row.low, row.high, digits)
 
 
 def _range(values: pd.Series) -> str:

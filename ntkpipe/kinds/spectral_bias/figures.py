@@ -46,12 +46,6 @@ def rows_of(data: Data, frame: pd.DataFrame, quantity: str, of: str, target: str
     return rows.merge(frame[["depth", "width", *GROUP]])
 
 
-def bars(rows: pd.DataFrame) -> list[np.ndarray]:
-    """Lengths of error bars; none where the interval is not known."""
-    values, low, high = (rows[end].to_numpy(float) for end in ENDS)
-    return [np.nan_to_num(values - low), np.nan_to_num(high - values)]
-
-
 def trained(frame: pd.DataFrame, dataset: xr.Dataset) -> str:
     """How the networks shown were trained; below it what else varies in the study, and how many cells are shown."""
     row, every = frame.iloc[0], every_cell(dataset)
@@ -79,8 +73,16 @@ def spectral_bias(data: Data):
             for j, (width, part) in enumerate(rows.groupby("width")):
                 part = part.sort_values("frequency")
                 at = part.frequency * 1.03 ** (j - (len(colours) - 1) / 2)
-                axis.errorbar(at, part.estimate, bars(part), color=colours[width], marker="o", markersize=4.5,
-                              linestyle="none", linewidth=1.2)  # fmt: skip
+                axis.errorbar(
+                    at,
+                    part.estimate,
+                    style.bars(part.estimate, part.low, part.high),
+                    color=colours[width],
+                    marker="o",
+                    markersize=4.5,
+                    linestyle="none",
+                    linewidth=1.2,
+                )
                 axis.plot(part.frequency, part.frozen, color=colours[width], linestyle=":", linewidth=1.4)
             limit = rows.sort_values(["width", "frequency"]).groupby("frequency")["limit"].last()
             axis.plot(limit.index, limit, **style.LIMIT)
@@ -146,8 +148,17 @@ def bending(data: Data):
                 part = rows[rows.frequency == k].sort_values("beta")
                 for depth, same in part.groupby("depth"):
                     at = same.beta * 1.025 ** (j - (len(colours) - 1) / 2)
-                    axis.errorbar(at, same.estimate, bars(same), color=colour, marker=_marker(frame, depth),
-                                  markersize=4.5, linewidth=1.0, linestyle="-", alpha=0.9)  # fmt: skip
+                    axis.errorbar(
+                        at,
+                        same.estimate,
+                        style.bars(same.estimate, same.low, same.high),
+                        color=colour,
+                        marker=_marker(frame, depth),
+                        markersize=4.5,
+                        linewidth=1.0,
+                        linestyle="-",
+                        alpha=0.9,
+                    )
             axis.axhline(1.0, color="black", linewidth=1.0, linestyle="--")
             style.log(axis)
     for axis, name in zip(axes[0], names, strict=True):
@@ -182,7 +193,7 @@ def robustness(data: Data):
             part, at = here.sel(frequency=k), radii * 1.03 ** (j - (len(colours) - 1) / 2)
             for axis, quantity in zip(column, ("kept", "displacement"), strict=True):
                 middle, low, high = (part[f"{quantity}_{end}"].values for end in ("mean", "low", "high"))
-                lengths = [np.nan_to_num(middle - low), np.nan_to_num(high - middle)]
+                lengths = style.bars(middle, low, high)
                 axis.errorbar(at, middle, lengths, color=colour, marker="o", markersize=4, linewidth=1.1)
             column[1].plot(radii, part["displacement_linear_mean"].values, color=colour, linestyle=":", linewidth=1.3)
         column[0].axhline(0.5, color="0.6", linewidth=0.8)
