@@ -17,9 +17,9 @@ from typing import Any
 
 import yaml
 
-from ntkpipe import verify
+from ntkpipe import provenance, verify
 from ntkpipe.errors import UserError
-from ntkpipe.files import beside, sha256
+from ntkpipe.files import beside, digest, sha256
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _FORMATS = {
@@ -68,7 +68,9 @@ def run(
         raise UserError(f"archive: must be given a folder with datasets; {folder} has none")
     for name in datasets:
         verify.dataset(root / name)
-    texts = {CRATE: _json(crate(root, sorted(files), datasets, license_, authors))}
+    data, without = _data({item for name in datasets for item in provenance.data_files(root / name).items()})
+    files |= data
+    texts = {CRATE: _json(crate(root, files, datasets, license_, authors))}
     digests = {name: sha256(path) for name, path in files.items()}
     digests |= {name: hashlib.sha256(text).hexdigest() for name, text in texts.items()}
     texts[MANIFEST] = "".join(f"{digests[name]}  {name}\n" for name in sorted(digests)).encode()
@@ -76,7 +78,31 @@ def run(
         _write(temporary, files, texts)
         os.replace(temporary, target)
     size = target.stat().st_size / 2**20
-    return f"{target}: {len(datasets)} datasets, {len(files)} files, {size:.1f} MiB, sha256 {sha256(target)}"
+    told = f"{target}: {len(datasets)} datasets, {len(files)} files, {size:.1f} MiB, sha256 {sha256(target)}"
+    return "".join([told, *(f"\nnot in it: data file {name}, which is not here, or has changed" for name in without)])
+
+
+def _data(named: set[tuple[str, str]]) -> tuple[dict[str, Path], list[str]]:
+    """Data files (name, digest) that are here unchanged, by their place in the archive; the names of others."""
+    held: dict[str, Path] = {}
+    without = []
+    for name, due in sorted(named):
+        path = Path(name)
+        if not path.exists() or digest(path) != due:
+            without.append(name)
+        elif path.is_file():
+            held[_place(name, due)] = path
+        else:
+            held |= {
+                f"{_place(name, due)}/{file.relative_to(path).as_posix()}": file
+                for file in path.rglob("*")
+                if file.is_file()
+            }
+    return held, without
+
+
+def _place(name: str, due: str) -> str:
+    return f"data/{due[:8]}-{Path(name).name}"
 
 
 def _kept(folder: Path, with_shards: bool) -> list[Path]:
@@ -92,14 +118,15 @@ def _kept(folder: Path, with_shards: bool) -> list[Path]:
 
 
 def crate(
-    root: Path, files: list[str], datasets: list[str], license_: str | None, authors: Iterable[str]
+    root: Path, files: dict[str, Path], datasets: list[str], license_: str | None, authors: Iterable[str]
 ) -> dict[str, Any]:
     """The metadata document: the parts, the runs that made them, the software, the people."""
     from ntkpipe import store
 
     title = (yaml.safe_load((root / "config.yaml").read_text()) or {}).get("title", "NTK beta-scaling study")
     people = [_person(author) for author in authors]
-    loose = [name for name in files if ".zarr/" not in name] + [MANIFEST]
+    within = tuple(f"{name}/" for name in datasets)
+    loose = sorted([name for name in files if not name.startswith(within)] + [MANIFEST])
     described, made, software, dates = [], {}, {}, []
     for name in datasets:
         held = store.read_rows(root / name)
@@ -125,11 +152,11 @@ def crate(
         "description": "Datasets, figures and tables of a study of the finite-width neural tangent kernel, by ntkpipe",
         "datePublished": max(dates)[:10],
         "license": {"@id": rights} if rights.startswith("http") else rights,
-        "hasPart": [{"@id": f"{name}/"} for name in datasets] + [{"@id": name} for name in sorted(loose)],
+        "hasPart": [{"@id": f"{name}/"} for name in datasets] + [{"@id": name} for name in loose],
         "mentions": [{"@id": f"#run-{number}"} for number in range(len(made))],
         **({"author": [{"@id": person["@id"]} for person in people]} if people else {}),
     }
-    runs = [_run(number, *key, *made[key]) for number, key in enumerate(sorted(made))]
+    runs = [_run(number, *key, made[key], files) for number, key in enumerate(sorted(made))]
     licences = [{"@id": rights, "@type": "CreativeWork", "name": rights.rsplit("/", 1)[-1]}]
     about = {
         "@id": CRATE,
@@ -137,7 +164,7 @@ def crate(
         "about": {"@id": "./"},
         "conformsTo": {"@id": "https://w3id.org/ro/crate/1.1"},
     }
-    parts = [_file(root, name) for name in sorted(loose)]
+    parts = [_file(name, files.get(name)) for name in loose]
     tools = [software[key] for key in sorted(software)]
     graph = [about, whole, *described, *parts, *runs, *tools, *people, *licences * rights.startswith("http")]
     return {"@context": "https://w3id.org/ro/crate/1.1/context", "@graph": [_plain(entity) for entity in graph]}
@@ -162,14 +189,18 @@ def _software(attrs: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _run(number: int, study: str, tool: str, *made: tuple[str, dict[str, Any]]) -> dict[str, Any]:
+def _run(
+    number: int, study: str, tool: str, made: list[tuple[str, dict[str, Any]]], files: Iterable[str]
+) -> dict[str, Any]:
+    places = tuple(_place(*item) for item in sorted(made[0][1].get("data_files", {}).items()))
+    read = sorted(name for name in files if places and name.startswith(places))
     return {
         "@id": f"#run-{number}",
         "@type": "CreateAction",
         "name": f"study {study}",
         "description": f"sha256 of the study's resolved config: {made[0][1]['config_sha256']}",
         "instrument": {"@id": tool},
-        "object": [{"@id": "config.yaml"}],
+        "object": [{"@id": name} for name in ("config.yaml", *read)],
         "result": [{"@id": f"{name}/"} for name, _ in made],
         "endTime": max(attrs["created"] for _, attrs in made),
     }
@@ -180,12 +211,12 @@ def _person(author: str) -> dict[str, Any]:
     return {"@id": f"http{address}" if address else f"#{name.replace(' ', '-')}", "@type": "Person", "name": name}
 
 
-def _file(root: Path, name: str) -> dict[str, Any]:
+def _file(name: str, path: Path | None) -> dict[str, Any]:
     entry = {"@id": name, "@type": "File", "name": name}
-    if name == MANIFEST:
+    if path is None:
         return entry | {"description": "sha256 of every file, for sha256sum -c", "encodingFormat": "text/plain"}
     form = _FORMATS.get(Path(name).suffix, "application/octet-stream")
-    return entry | {"contentSize": str((root / name).stat().st_size), "encodingFormat": form}
+    return entry | {"contentSize": str(path.stat().st_size), "encodingFormat": form}
 
 
 def _json(tree: dict[str, Any]) -> bytes:

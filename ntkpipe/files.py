@@ -49,6 +49,14 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def digest(path: Path) -> str:
+    """sha256 of a file; of a folder (a zarr store), that of its manifest as ``sha256sum`` writes it."""
+    if path.is_file():
+        return sha256(path)
+    lines = (f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in path.rglob("*") if file.is_file())
+    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+
+
 def parsed(manifest: str) -> dict[str, str]:
     """File -> sha256 of a manifest as ``sha256sum`` writes it; files are named as seen from the manifest's folder."""
     return dict(reversed(line.split("  ", 1)) for line in manifest.splitlines() if "  " in line)

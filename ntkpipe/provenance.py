@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ntkpipe import __version__
+from ntkpipe.files import digest
 
 _PACKAGE = Path(__file__).parent
 _STATED = ("jax", "jaxlib", "numpy", "scipy", "xarray", "zarr", "dask", "snakemake")
@@ -24,8 +25,8 @@ _STATED = ("jax", "jaxlib", "numpy", "scipy", "xarray", "zarr", "dask", "snakema
 def source_hash(*modules: str) -> str:
     """Hash of the code of modules of this package and of what they import from it.
 
-    Comments and layout do not count. Snakemake compares it, so that changed code reruns what
-    it changed and nothing else.
+    Comments and layout do not count, nor does the version of Python. Snakemake compares it, so that
+    changed code reruns what it changed and nothing else.
     """
     digest = hashlib.sha256()
     for name, text in sorted(_closure(modules).items()):
@@ -53,7 +54,7 @@ def _closure(modules: tuple[str, ...]) -> dict[str, str]:
             continue
         tree = ast.parse(file.read_text())
         tree.body = [node for node in tree.body if not _is_typing_only(node)]
-        found[name] = ast.dump(tree)
+        found[name] = _canonical(tree)
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ntkpipe"):
                 waiting.append(node.module)
@@ -61,6 +62,18 @@ def _closure(modules: tuple[str, ...]) -> dict[str, str]:
             elif isinstance(node, ast.Import):
                 waiting += [alias.name for alias in node.names if alias.name.startswith("ntkpipe.")]
     return found
+
+
+def _canonical(node: Any) -> str:
+    """A syntax tree as text; without what is empty, which some versions of Python leave out."""
+    if isinstance(node, list):
+        return f"[{', '.join(map(_canonical, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = [(name, value) for name, value in ast.iter_fields(node) if value is not None and value != []]
+    if isinstance(node, ast.JoinedStr):
+        fields = [("values", [part for part in node.values if getattr(part, "value", None) != ""])]
+    return f"{type(node).__name__}({', '.join(f'{name}={_canonical(value)}' for name, value in fields)})"
 
 
 def _is_typing_only(node: ast.stmt) -> bool:
@@ -102,6 +115,7 @@ def attributes(study_config: Any, name: str) -> dict[str, Any]:
         "study": name,
         "config": tree,
         "config_sha256": config_hash(tree),
+        "data_files": {name: digest(Path(name)) for name in study_config.files},
         "versions": versions(),
         "git_commit": git_commit(),
         "backend": "numpy on cpu; engine dense: jax on its default backend",
@@ -110,6 +124,15 @@ def attributes(study_config: Any, name: str) -> dict[str, Any]:
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "conventions": "depth = hidden layers; beta = sum of 1/width over hidden layers",
     }
+
+
+def data_files(dataset: str | Path) -> dict[str, str]:
+    """Data file -> digest, of what a dataset was made from; nothing of one that cannot be read."""
+    try:
+        attrs = json.loads((Path(dataset) / "zarr.json").read_text())["attributes"]
+        return {str(name): str(digest) for name, digest in attrs.get("data_files", {}).items()}
+    except (OSError, ValueError, KeyError, AttributeError):
+        return {}
 
 
 def said(attrs: dict[str, Any]) -> str:

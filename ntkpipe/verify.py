@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ntkpipe import config, layout, plan, provenance, remote, shards, store
+from ntkpipe import config, files, layout, plan, provenance, remote, shards, store
 from ntkpipe.errors import DamagedFile, UserError
 
 Line = tuple[bool, str]
@@ -62,19 +62,31 @@ def _folder(folder: Path) -> Iterator[Line]:
     due = [path for path in within if path.suffix == ".zarr"]
     for path in sorted({*found, *noted, *due}):
         yield _checked(str(path), lambda path=path: dataset(path))
+    for name, made in _changed_data(found):
+        yield True, f"data file {name} has changed since {made} was made; what is planned of it has other names"
     kept = [path for path in folder.rglob("*.zarr.zip") if not _hidden(path, folder)]
     by_study: dict[Path, list[Path]] = {}
     for path in sorted({*kept, *(path for path in within if path.suffix == ".zip")}):
         by_study.setdefault(path.parent, []).append(path)
-    for shelf, files in by_study.items():
-        told = [_checked(str(path), lambda path=path: _shard(path)) for path in files]
+    for shelf, there in by_study.items():
+        told = [_checked(str(path), lambda path=path: _shard(path)) for path in there]
         bad = [line for line in told if not line[0]]
         yield from bad
-        if set(files) - set(kept) and set(files) - set(within):
-            yield True, f"{shelf}: other shards are there instead: has a data file changed since they were drawn?"
+        if set(there) - set(kept) and set(there) - set(within):
+            yield True, f"{shelf}: other shards are there instead"
         yield True, f"{shelf}: {len(told) - len(bad)} of {len(told)} shards whole"
     if not found and not by_study:
         yield False, f"{folder} holds no dataset and no shard"
+
+
+def _changed_data(datasets: list[Path]) -> Iterator[tuple[str, Path]]:
+    """Data files that are there and are not what a dataset was made from, each with one such dataset."""
+    told: set[str] = set()
+    for path in sorted(datasets):
+        for name, digest in provenance.data_files(path).items():
+            if name not in told and Path(name).exists() and files.digest(Path(name)) != digest:
+                told.add(name)
+                yield name, path
 
 
 def _planned(root: Path) -> tuple[list[str], str]:

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ntkpipe import kinds
 from ntkpipe.config.data import DataConfig
-from ntkpipe.config.eigenmodes import EigenmodesConfig
+from ntkpipe.config.eigenmodes import TABLES, EigenmodesConfig
 from ntkpipe.config.errors import wrong
 from ntkpipe.config.finite_sample import FiniteSampleConfig
 from ntkpipe.config.linear import LinearConfig
@@ -112,6 +112,15 @@ class StudyConfig(Model):
             return None
         model, _ = get_args(type(self).model_fields[key].annotation)  # a model, or None
         return getattr(self, key) or model()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Data files that the study reads, relative to the working directory."""
+        named = {self.inputs.path, self.data.path if self.data else None}
+        if self.kind == "eigenmodes":
+            densities = {self.settings.density, *(text for grid in self.grid for text in grid.density or ())}
+            named |= {text for text in densities if text.endswith(TABLES)}
+        return tuple(sorted(named - {None}))
 
     @property
     def reading(self) -> RegimesConfig:

@@ -38,10 +38,15 @@ def _unlock(run: Run) -> None:
 
 
 def _kill_a_job(run: Run, driver: subprocess.Popen) -> None:
-    """kill -9 of a process that draws, collects, analyses or plots; stopped first: none that just ended."""
+    """kill -9 of a process that draws, collects, analyses or plots; stopped first: none that just ended.
+
+    One of this driver: those of a driver that was killed before may work beside them.
+    """
     while driver.poll() is None:
-        for step in steps(run)[:1]:
+        for step in steps(run):
             with contextlib.suppress(psutil.NoSuchProcess):
+                if driver.pid not in (parent.pid for parent in step.parents()):
+                    continue
                 step.suspend()
                 if step.status() == psutil.STATUS_STOPPED:
                     step.kill()

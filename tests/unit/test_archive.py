@@ -3,14 +3,18 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import zipfile
+from pathlib import Path
 
+import numpy as np
 import pytest
 import xarray as xr
 import yaml
+import zarr
 
-from ntkpipe import archive, collect, config, kinds, layout, plan, tables, verify
+from ntkpipe import archive, collect, config, files, kinds, layout, plan, tables, verify
 from ntkpipe.errors import DamagedFile, UserError
 
 
@@ -142,6 +146,40 @@ def test_metadata_say_who_and_what_made_it(packed, results):
         assert attrs["git_commit"] in tool["softwareVersion"]
         assert f"jax {attrs['versions']['jax']}" in tool["softwareRequirements"]
     assert any(text.startswith("s2: ") for text in graph["s/moments.zarr/"]["variableMeasured"])
+
+
+def test_data_files_go_with_it(tmp_path, monkeypatch, study_tree, draw_study):
+    """At a place of its own, told with what read it; a changed one is told, not taken."""
+    monkeypatch.chdir(tmp_path)
+    np.savetxt("points.csv", [[1.0, 0.0], [0.0, 1.0]], delimiter=",")
+    tree = study_tree(results="results", grid={"width": 8, "depth": 2}, inputs={"kind": "file", "path": "points.csv"})
+    tree["studies"]["u"] = tree["studies"]["s"] | {"inputs": {"kind": "sphere"}}
+    planned = plan.make(config.parse(tree))
+    layout.write_resolved(planned)
+    for study in planned.studies.values():
+        draw_study(study)
+        collect.run(study)
+    assert "not in it" not in archive.run("results", "a.zip")
+    shutil.unpack_archive("a.zip", "a")
+    place = f"data/{files.digest(Path('points.csv'))[:8]}-points.csv"
+    assert Path("a", place).read_bytes() == Path("points.csv").read_bytes()
+    runs = {one["name"]: one for one in _graph(Path("a")).values() if one["@type"] == "CreateAction"}
+    assert runs["study s"]["object"] == [{"@id": "config.yaml"}, {"@id": place}]
+    assert runs["study u"]["object"] == {"@id": "config.yaml"}
+    Path("points.csv").write_text("1.0,0.0\n0.6,0.8\n")
+    assert "not in it: data file points.csv" in archive.run("results", "b.zip")
+    shutil.unpack_archive("b.zip", "b")
+    assert not Path("b/data").exists()
+
+
+def test_a_data_file_may_be_a_folder(tmp_path):
+    zarr.save_array(tmp_path / "points.zarr", np.eye(2))
+    due = files.digest(tmp_path / "points.zarr")
+    held, without = archive._data({(str(tmp_path / "points.zarr"), due)})
+    assert not without and set(held.values()) == {p for p in (tmp_path / "points.zarr").rglob("*") if p.is_file()}
+    assert all(place.startswith(f"data/{due[:8]}-points.zarr/") for place in held)
+    (tmp_path / "points.zarr/zarr.json").unlink()
+    assert archive._data({(str(tmp_path / "points.zarr"), due)}) == ({}, [str(tmp_path / "points.zarr")])
 
 
 def test_one_study_with_its_shards(results, tmp_path):

@@ -44,6 +44,23 @@ def test_changed_code_below_changes_the_hash(package, edited):
     assert source_hash("ntkpipe.top") != before
 
 
+def test_every_constant_counts(package):
+    """Of what a hash that leaves empty fields out may not take for one."""
+    folder, source_hash = package
+    texts = [
+        "x = ''",
+        "x = ['', 1]",
+        "x = [1]",
+        "x = None",
+        "x = []",
+        "x = [None]",
+        "x = f'{1}'",
+        "x = f'{1: }'",
+        "x = 0",
+    ]
+    assert len({_edit(folder, "low", text) or source_hash("ntkpipe.top") for text in texts}) == len(texts)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pytest
 import xarray as xr
 from click.testing import CliRunner
@@ -84,9 +85,25 @@ def test_all_that_is_missing_or_altered_is_said_and_the_rest_is_checked(results,
     assert f"{results}/s/shards: {1 if 'shard' in damage else 2} of 2 shards whole" in said
 
 
-def test_shards_of_other_data_are_told_from_lost_ones(results):
+def test_a_data_file_that_has_changed_is_named(tmp_path, monkeypatch, study_tree, draw_study):
+    monkeypatch.chdir(tmp_path)
+    np.savetxt("points.csv", [[1.0, 0.0], [0.0, 1.0]], delimiter=",")
+    inputs = {"kind": "file", "path": "points.csv"}
+    planned = plan.make(config.parse(study_tree(results="results", grid={"width": 8, "depth": 2}, inputs=inputs)))
+    layout.write_resolved(planned)
+    draw_study(planned.studies["s"])
+    collect.run(planned.studies["s"])
+    code, said = _said("results")
+    assert "points.csv" not in said
+    np.savetxt("points.csv", [[1.0, 0.0], [0.6, 0.8]], delimiter=",")
+    code, said = _said("results")
+    assert code != 0 and "data file points.csv has changed since results/s/samples.zarr was made" in said
+    assert "results/s/samples.zarr: whole" in said and "other shards are there instead" in said
+
+
+def test_shards_of_another_config_are_told_from_lost_ones(results):
     shards = sorted((results / "s/shards").glob("*.zip"))
-    lost = "has a data file changed since they were drawn?"
+    lost = "other shards are there instead"
     shards[0].rename(shards[0].with_name(f"other-{shards[0].name}"))
     code, said = _said(results / "s")
     assert code != 0 and f"shard {shards[0]} is missing" in said and lost in said
