@@ -48,6 +48,8 @@ def _kill_a_job(run: Run, driver: subprocess.Popen) -> None:
                 if driver.pid not in (parent.pid for parent in step.parents()):
                     continue
                 step.suspend()
+                while step.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE):
+                    time.sleep(0.001)
                 if step.status() == psutil.STATUS_STOPPED:
                     step.kill()
                     assert driver.wait(timeout=300) != 0

@@ -17,8 +17,8 @@ from harness import REPO, Run, hashes
 from ntkpipe import shards
 
 pytestmark = pytest.mark.fault
-TOLERANCE = 1e-9
-"""Relative to the largest entry, after 120 steps of training in float64; one rounding of the step is 1e-16."""
+TOLERANCE = 1e-12
+"""Relative to the largest entry, after 120 steps of training in float64: 1.3e-14 where it was measured."""
 
 
 @pytest.mark.parametrize(("cores", "seconds"), [(1, 1.0), (2, 0.01), (1, 1000.0)])
