@@ -56,7 +56,6 @@ def common(study: Study) -> dict[str, Any]:
         "cross_check": [],
         "n_cells": len(study.cells),
         "n_draws": float(sum(shard.stop - shard.start for shard in study.shards)),
-        "jobs": len(study.jobs),
         "core_seconds": seconds,
         "core_time": duration(seconds),
         "notes": study.notes,
