@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -37,7 +38,7 @@ class Cell:
     n_eval: int = 0
     """points apart from the inputs, as :class:`catalogue.Task` has them"""
 
-    @property
+    @cached_property
     def text(self) -> str:
         """Canonical text of everything that the numbers of the draws depend on."""
         return _canonical(self._law | self._own)
@@ -94,7 +95,7 @@ class Cell:
         """The engine's function that draws."""
         return catalogue.load(self.engine, self.sampling, self.kind).sample
 
-    @property
+    @cached_property
     def seconds(self) -> float:
         """Expected core-seconds of all draws."""
         if self.engine == "exact":

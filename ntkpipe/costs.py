@@ -28,7 +28,7 @@ def seconds_per_draw(engine: str, task: Task) -> float:
             return 2e-4 + net.n_parameters * 12e-8
         if engine == "scalar":
             return 1.5e-6 + 4e-7 * net.depth
-        return 4e-5 + sum(1.2e-5 + n * (8e-7 * k + 2e-7 * k * k) for n in net.widths)
+        return 4e-5 + sum(1.2e-5 + n * (4e-7 + 7e-7 * k + 3e-9 * k * k) for n in net.widths)
     match sampler_name(engine, task.sampling):
         case "scalar":
             return 1.5e-6 + 1.0e-7 * net.depth

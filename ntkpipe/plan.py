@@ -203,8 +203,8 @@ def _check_disk(cells: list[Cell], study: StudyConfig, folder: str, path: str) -
     if need > free:
         raise ConfigError(
             f"{path}.seeds",
-            f"a number whose draws fit on the disk ({free / 2**30:.0f} GiB free; keep: moments stores sums only)",
-            f"{study.seeds}, about {need / 2**30:.0f} GiB in {drawn} cells",
+            f"a number whose draws fit on the disk ({free / 2**30:.3g} GiB free; keep: moments stores sums only)",
+            f"{study.seeds}, about {need / 2**30:.3g} GiB in {drawn} cells",
         )
 
 

@@ -21,7 +21,7 @@ def start(task: Any) -> float:
     """Core-seconds of compiling a cell; cells of one shape share it, which is taken into account on average."""
     if not task.network.depth:
         return 0.0
-    return 1.4 if max(task.network.widths) <= task.settings.flow_width else 0.3
+    return 2.5 if max(task.network.widths) <= task.settings.flow_width else 1.5
 
 
 def memory(task: Any) -> int:
