@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import html
+import re
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +79,10 @@ def placed(section: dict[str, Any]) -> dict[str, Any]:
 
 def _figure(study: Study, name: str) -> dict[str, str]:
     image = (Path(study.folder) / "figures" / f"{name}.svg").read_bytes()
+    empty = re.search(rb"<dc:description>(.*?)</dc:description>", image, re.DOTALL)
     return {
         "name": name,
+        "empty": html.unescape(empty[1].decode()) if empty else "",
         "uri": "data:image/svg+xml;base64," + base64.b64encode(image).decode(),
         "caption": Path(layout.caption(study, name)).read_text().strip(),
     }

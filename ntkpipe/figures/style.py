@@ -32,8 +32,9 @@ class NothingToDraw(Exception):
 
 
 def blank(name: str, reason: str) -> Figure:
-    """A figure that says why it shows nothing."""
+    """A figure that says why it shows nothing, in its label too; see :func:`save`."""
     figure = plt.figure(figsize=(5.0, 1.2))
+    figure.set_label(reason)
     figure.text(0.5, 0.5, "\n".join(wrap(f"{name}: {reason}", 60)), ha="center", va="center")
     return figure
 
@@ -87,8 +88,9 @@ def settle(figure: Figure) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Save without the time of day, so that equal figures are equal files."""
-    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {"Software": None}}[path.suffix]
+    """Save without the time of day, so that equal figures are equal files; its label describes an SVG."""
+    described = {"Date": None, **({"Description": figure.get_label()} if figure.get_label() else {})}
+    metadata = {".svg": described, ".pdf": {"CreationDate": None}, ".png": {"Software": None}}[path.suffix]
     figure.savefig(path, metadata=metadata)
 
 
