@@ -19,12 +19,18 @@ import numpy as np
 Row = dict[str, np.ndarray]
 
 
-def save(folder: Path, number: int, kept: Row, state: Any) -> None:
-    """Keep snapshot ``number`` and the state (a pytree of arrays) that follows it."""
+def save(folder: Path, number: int, kept: Row | list[Row], state: Any) -> None:
+    """Keep snapshot ``number`` (or several that end with it) and the state (a pytree of arrays) that follows it."""
+    rows = kept if isinstance(kept, list) else [kept]
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / f"row{number}.part", kept)
-    _write(folder / f"state{number}.part", {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))})
-    (folder / f"state{number - 1}.part").unlink(missing_ok=True)
+    earlier = list(folder.glob("state*.part"))
+    for i, one in enumerate(rows, number + 1 - len(rows)):
+        _write(folder / f"row{i}.part", one)
+    latest = folder / f"state{number}.part"
+    _write(latest, {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))})
+    for file in earlier:
+        if file != latest:
+            file.unlink(missing_ok=True)
 
 
 def load(folder: Path, state: Any) -> tuple[int, Any]:

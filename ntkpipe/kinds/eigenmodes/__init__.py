@@ -137,6 +137,7 @@ KIND = Kind(
     figures=lambda study: ["mode_decay", "mode_rates", "bend", "eigenfunctions", "fit_times", "held_out"],
     collection="networks",
     quantum=8,
+    resumes=True,
     settings="eigenmodes",
     axes=("density", "train", "scale"),
     read=("modes", "share"),

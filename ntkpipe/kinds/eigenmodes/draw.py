@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -30,12 +31,15 @@ DIMS = {
 }
 
 
-def draw(study: Any, shard: Any) -> Arrays:
-    """The arrays of a planned shard (untyped: plan and config are no code that a draw depends on)."""
+def draw(study: Any, shard: Any, scratch: Path | None = None) -> Arrays:
+    """The arrays of a planned shard (untyped: plan and config are no code that a draw depends on).
+
+    Trainings are kept in ``scratch``, to go on after a kill.
+    """
     cell, stream = shard.cell, study.stream(shard.cell)
     return merge(
         [
-            train(cell.network, cell.settings, stream, quantum, n)
+            train(cell.network, cell.settings, stream, quantum, n, scratch and scratch / str(quantum))
             for quantum, n in quanta(shard.start, shard.stop, QUANTUM)
         ]
     )
@@ -63,7 +67,7 @@ def targets(frequencies: tuple[int, ...], theta: Float[np.ndarray, " n"]) -> Flo
     return np.cos(np.array(frequencies)[:, None] * theta)
 
 
-def train(network: Network, config: Any, stream: Stream, quantum: int, n: int) -> Arrays:
+def train(network: Network, config: Any, stream: Stream, quantum: int, n: int, scratch: Path | None = None) -> Arrays:
     """The first n networks of a quantum, each trained on every target from the same weights; leading dim seed."""
     theta = density_points.quantiles(density_points.of(config.density), config.train)
     count, runs = len(config.frequencies), n * len(config.frequencies)
@@ -80,24 +84,26 @@ def train(network: Network, config: Any, stream: Stream, quantum: int, n: int) -
             size = descent.critical_steps(ntk[:, : config.train], config.eta, scale)
         shift = first if config.centred else np.zeros_like(first)
         y = (config.scale * targets(config.frequencies, theta) + shift[:, None, : config.train]).reshape(runs, -1)
-        outputs, kernels = [], []
-        followed = paths.follow(
-            network, start, config.snapshot_steps, x, jnp.asarray(y), jnp.asarray(np.repeat(size * scale, count)),
-            config.divergence,
-        )  # fmt: skip
-        for number, state in enumerate(followed):
+
+        def seen(number: int, state: descent.State) -> dict[str, np.ndarray]:
             ntk_t, f = (np.array(part) for part in look(state.params, points))
             gone = np.asarray(state.diverged) >= 0
             f[gone], ntk_t[gone] = np.nan, np.nan
-            outputs.append(f.reshape(n, count, -1) - shift[:, None])
+            found = {"f": f.reshape(n, count, -1) - shift[:, None]}
             if number in config.kernel_snapshots:
-                kernels.append(ntk_t[:, : config.train].reshape(n, count, config.train, config.train))
-        f = np.stack(outputs, axis=2)
+                found["ntk"] = ntk_t[:, : config.train].reshape(n, count, config.train, config.train)
+            return found
+
+        rows, state = paths.observe(
+            network, start, config.snapshot_steps, x, jnp.asarray(y), jnp.asarray(np.repeat(size * scale, count)),
+            config.divergence, seen, scratch,
+        )  # fmt: skip
+        f = np.stack([row["f"] for row in rows], axis=2)
     found = {
         "f_train": f[..., : config.train],
         "f_held_out": f[..., config.train :],
         "ntk_held_out": ntk[:, config.train :],
-        "ntk_path": np.stack(kernels, axis=2),
+        "ntk_path": np.stack([row["ntk"] for row in rows if "ntk" in row], axis=2),
         "rate": size * scale,
         "diverged": np.asarray(state.diverged, float).reshape(n, count),
     }

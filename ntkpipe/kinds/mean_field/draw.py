@@ -137,8 +137,7 @@ def flow(
 ) -> Iterator[State]:
     """As :func:`ntkpipe.training.paths.follow`, by gradient flow over the same times."""
     advance, forward = _flow(network)
-    runs = jnp.zeros(len(y), bool)
-    state = State(start, jnp.zeros(len(y), int), jnp.full(len(y), -1), runs)
+    state = paths.at_start(start, len(y))
     limit, done = divergence * jnp.sum((forward(start, x) - y) ** 2, axis=1), 0
     for step in steps:
         if step > done:

@@ -59,6 +59,7 @@ KIND = Kind(
     figures=lambda study: ["inclusion", "norm_growth", "membership_sigma_b"],
     collection="kernels",
     quantum=8,
+    resumes=True,
     settings="membership",
     axes=("train", "steps"),
     read=("diag_reg", "bounded"),

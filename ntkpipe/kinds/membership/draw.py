@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ from ntkpipe.engines import dense
 from ntkpipe.kinds.membership.targets import values
 from ntkpipe.networks import Network
 from ntkpipe.streams import Stream, quanta
-from ntkpipe.training import descent
+from ntkpipe.training import descent, paths
 
 QUANTUM = 8
 """Networks trained at once, on one stream."""
@@ -24,12 +25,15 @@ DIVERGENCE = 1e4
 """A run whose loss exceeds this many times its first loss has diverged: NaN."""
 
 
-def draw(study: Any, shard: Any) -> Arrays:
-    """The arrays of a planned shard (untyped: plan and config are no code that a draw depends on)."""
+def draw(study: Any, shard: Any, scratch: Path | None = None) -> Arrays:
+    """The arrays of a planned shard (untyped: plan and config are no code that a draw depends on).
+
+    Trainings are kept in ``scratch``, to go on after a kill.
+    """
     cell, stream = shard.cell, study.stream(shard.cell)
     return merge(
         [
-            train(cell.network, cell.settings, stream, quantum, n)
+            train(cell.network, cell.settings, stream, quantum, n, scratch and scratch / str(quantum))
             for quantum, n in quanta(shard.start, shard.stop, QUANTUM)
         ]
     )
@@ -45,7 +49,7 @@ def constants(study: Any) -> dict[str, tuple[tuple[str, ...], np.ndarray, str]]:
     }
 
 
-def train(network: Network, config: Any, stream: Stream, quantum: int, n: int) -> Arrays:
+def train(network: Network, config: Any, stream: Stream, quantum: int, n: int, scratch: Path | None = None) -> Arrays:
     """The first n networks of a quantum, each trained on every target from the same weights; leading dim seed."""
     theta = angles.equal(config.points[-1])
     theta_train, m = angles.between(config.train, len(theta)), len(theta)
@@ -54,14 +58,16 @@ def train(network: Network, config: Any, stream: Stream, quantum: int, n: int) -
         points = jnp.concatenate([jnp.asarray(angles.on_circle(theta)), x])  # one compilation of the kernel serves all
         y = np.stack([values(target, theta_train) for target in config.targets])
         start = jax.vmap(partial(dense.init, network=network))(jax.random.split(stream.key(quantum), QUANTUM)[:n])
-        descend, look = _compiled(network)
+        look, count = _compiled(network), len(y)
         ntk, f = map(np.asarray, look(start, points))
         eta, loss = descent.critical_steps(ntk[:, m:, m:], config.eta), losses(f[:, None, m:], y)
-        params, diverged = descend(start, config.steps, x, jnp.asarray(y), eta, 2 * DIVERGENCE * loss)
-        seen = [look(jax.tree.map(lambda leaf, t=t: leaf[:, t], params), points) for t in range(len(y))]
+        runs = jax.tree.map(lambda leaf: jnp.repeat(leaf, count, axis=0), start)  # targets run fastest
+        labels, rates = jnp.asarray(np.tile(y, (n, 1))), jnp.asarray(np.repeat(eta, count))
+        _, state = paths.observe(network, runs, (config.steps,), x, labels, rates, DIVERGENCE, lambda *_: {}, scratch)
+        seen = [look(jax.tree.map(lambda leaf, t=t: leaf[t::count], state.params), points) for t in range(count)]
         ntk_trained, f_trained = (np.stack(part, axis=1) for part in zip(*seen, strict=True))
     end = losses(f_trained[:, :, m:], y)
-    gone = np.asarray(diverged) | ~(end <= DIVERGENCE * loss)
+    gone = (np.asarray(state.diverged) >= 0).reshape(n, count) | ~(end <= DIVERGENCE * loss)
     found = {
         "ntk_start": ntk[:, :m, :m],
         "ntk_trained": ntk_trained[:, :, :m, :m],
@@ -92,14 +98,5 @@ def losses(f: Float[np.ndarray, "seed #target train"], y: Float[np.ndarray, "tar
 
 @lru_cache(maxsize=16)
 def _compiled(network: Network):
-    """(descend, look): descend vmapped over seed and target, look over networks."""
-
-    def descend(start, steps, x, y, eta, limit):
-        state = descent.State(start, jnp.zeros((), int), jnp.full((), -1), jnp.zeros((), bool))
-        end = descent.descend(state, steps, x, y, eta, limit, network)
-        return end.params, end.diverged >= 0
-
-    by_target = jax.vmap(descend, in_axes=(None, None, None, 0, None, 0))
-    by_seed = jax.vmap(by_target, in_axes=(0, None, None, None, 0, 0))
-    look = jax.vmap(partial(dense.ntk_and_output, network=network), in_axes=(0, None))
-    return jax.jit(by_seed), jax.jit(look)
+    """(K, f) at points, vmapped over networks."""
+    return jax.jit(jax.vmap(partial(dense.ntk_and_output, network=network), in_axes=(0, None)))

@@ -79,6 +79,7 @@ KIND = Kind(
     figures=lambda study: ["spectral_bias", "spectra", "bending", "robustness"],
     collection="spectra",
     quantum=8,
+    resumes=True,
     settings="spectral_bias",
     axes=("eta",),
     read=("share",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,12 +22,15 @@ QUANTUM = 8
 """Networks trained at once, on one stream."""
 
 
-def draw(study: Any, shard: Any) -> Arrays:
-    """The arrays of a planned shard (untyped: plan and config are no code that a draw depends on)."""
+def draw(study: Any, shard: Any, scratch: Path | None = None) -> Arrays:
+    """The arrays of a planned shard (untyped: plan and config are no code that a draw depends on).
+
+    Trainings are kept in ``scratch``, to go on after a kill.
+    """
     cell, stream = shard.cell, study.stream(shard.cell)
     return merge(
         [
-            train(cell.network, cell.settings, stream, quantum, n)
+            train(cell.network, cell.settings, stream, quantum, n, scratch and scratch / str(quantum))
             for quantum, n in quanta(shard.start, shard.stop, QUANTUM)
         ]
     )
@@ -44,7 +48,7 @@ def constants(study: Any) -> dict[str, tuple[tuple[str, ...], np.ndarray, str]]:
     }
 
 
-def train(network: Network, config: Any, stream: Stream, quantum: int, n: int) -> Arrays:
+def train(network: Network, config: Any, stream: Stream, quantum: int, n: int, scratch: Path | None = None) -> Arrays:
     """The first n networks of a quantum, each trained on every target from the same weights; leading dim seed."""
     y = values(config, stream.seed)
     many = len(y)
@@ -59,11 +63,15 @@ def train(network: Network, config: Any, stream: Stream, quantum: int, n: int) -
         if config.eta_unit == "critical":
             eta = descent.critical_steps(ntk, config.eta, scale)
         labels, rate = jnp.asarray(np.tile(y, (n, 1))), jnp.asarray(np.repeat(eta * scale, many))
-        outputs = []
-        for state in paths.follow(network, runs, config.snapshot_steps, x, labels, rate, config.divergence):
+
+        def output(_, state: descent.State) -> dict[str, np.ndarray]:
             gone = np.asarray(state.diverged) >= 0
-            ntk_end, output = map(np.array, look(state.params, x))  # kernels too: one compilation serves all
-            outputs.append(np.where(gone[:, None], np.nan, output))
+            return {"f": np.where(gone[:, None], np.nan, look(state.params, x)[1])}
+
+        rows, state = paths.observe(
+            network, runs, config.snapshot_steps, x, labels, rate, config.divergence, output, scratch
+        )
+        gone, ntk_end = np.asarray(state.diverged) >= 0, np.array(look(state.params, x)[0])
         drawn = [stream.generator(quantum, seed) for seed in range(n)]
         away = []
         for _ in range(config.directions):
@@ -71,7 +79,11 @@ def train(network: Network, config: Any, stream: Stream, quantum: int, n: int) -
             delta = jax.tree.map(lambda *leaves: np.repeat(np.stack(leaves), many, axis=0), *deltas)
             away.append(np.array(perturbed(state.params, delta, jnp.asarray(config.radii), x)))
         moved, size = map(np.array, sizes(state.params, runs))
-        found = {"f": np.stack(outputs, axis=1), "ntk_end": ntk_end, "f_perturbed": np.stack(away, axis=2)}
+        found = {
+            "f": np.stack([row["f"] for row in rows], axis=1),
+            "ntk_end": ntk_end,
+            "f_perturbed": np.stack(away, axis=2),
+        }
         found |= {"distance": moved, "norm": size}
         diverged = np.asarray(state.diverged)
     for name in ("ntk_end", "f_perturbed", "distance", "norm"):

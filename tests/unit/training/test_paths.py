@@ -3,10 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from ntkpipe.engines import dense
 from ntkpipe.networks import Network
-from ntkpipe.training import descent, paths
+from ntkpipe.training import checkpoint, descent, paths
 
 NETWORK = Network(2, (6, 6), activation="tanh", bias_init="normal", sigma_b=0.3)
 X = jnp.asarray(np.random.default_rng(0).standard_normal((5, 2)))
@@ -41,3 +42,50 @@ def test_a_run_that_leaves_is_marked_with_its_step_and_leaves_the_others():
     assert diverged[1] >= 1 and (diverged[[0, 2]] == -1).all()
     for a, b in zip(jax.tree.leaves(last.params), jax.tree.leaves(calm.params), strict=True):
         np.testing.assert_array_equal(a[0], b[0])
+
+
+def _observed(folder, stop=None, eta=0.05):
+    """What is seen at four steps, and the end; killed at snapshot ``stop``. The snapshots that were looked at."""
+    looked = []
+
+    def look(number, state):
+        if number == stop:
+            raise KeyboardInterrupt
+        looked.append(number)
+        return {"f": np.asarray(jax.vmap(lambda p: dense.forward(p, X, NETWORK))(state.params))}
+
+    rates = jnp.full(3, eta).at[1].set(eta if eta < 1 else 0.05)
+    try:
+        rows, end = paths.observe(NETWORK, start(3), (0, 30, 500, 1000), X, Y, rates, 1e4, look, folder)
+    except KeyboardInterrupt:
+        return looked, None, None
+    return looked, [row["f"] for row in rows], end
+
+
+@pytest.mark.parametrize("eta", [0.05, 50.0])
+def test_a_training_that_was_killed_goes_on_to_the_same_bits(tmp_path, monkeypatch, eta):
+    """From between two snapshots too, and where runs have diverged; nothing that is kept is looked at again."""
+    looked, expected, end = _observed(None, eta=eta)
+    assert looked == [0, 1, 2, 3] and len(expected) == 4
+    assert ((np.asarray(end.diverged) >= 0) == [eta > 1, False, eta > 1]).all()
+    monkeypatch.setattr(paths, "SECONDS", 0.0)
+    assert _observed(tmp_path, stop=2, eta=eta)[0] == [0, 1]
+    kept = checkpoint.load(tmp_path, paths.at_start(start(3), 3))[1]
+    assert int(kept.step[0]) == 480  # the last of the pauses before snapshot 2, which is step 500
+    assert _observed(tmp_path, stop=3, eta=eta)[0] == [2]
+    looked, rows, last = _observed(tmp_path, eta=eta)
+    assert looked == [3]
+    for a, b in zip(jax.tree.leaves((rows, last)), jax.tree.leaves((expected, end)), strict=True):
+        np.testing.assert_array_equal(a, b)
+    looked, again, _ = _observed(tmp_path, eta=eta)
+    assert looked == [] and all(np.array_equal(a, b, equal_nan=True) for a, b in zip(again, expected, strict=True))
+
+
+def test_what_is_kept_waits_for_its_time(tmp_path, monkeypatch):
+    """A disk is not written at every pause."""
+    clock = iter(np.arange(0, 1000, 3.0))
+    monkeypatch.setattr(paths.time, "monotonic", lambda: next(clock))
+    saved = []
+    monkeypatch.setattr(checkpoint, "save", lambda folder, number, rows, state: saved.append((number, len(rows))))
+    _observed(tmp_path)
+    assert saved == [(number, 4) for number in range(3, 52, 4)]  # 52 pauses, three seconds each
