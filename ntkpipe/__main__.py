@@ -40,10 +40,12 @@ def _study(config_path: str, name: str):
 @click.option("--cores", default=os.cpu_count() or 1, show_default=True, help="Cores to reckon with.")
 def plan(config_path: str, cores: int) -> None:
     """Show what a run would do: cells, jobs, draws, time, memory, disk. Runs nothing."""
+    from ntkpipe import layout, remote
     from ntkpipe import plan as planning
-    from ntkpipe import remote
 
     planned = _plan(config_path)
+    layout.keep_own(planned, [config_path], config_path)
+    layout.check(planned, [config_path])
     if bucket := remote.of(planned.config):
         bucket.check()
     click.echo(planning.summary(planned, cores))

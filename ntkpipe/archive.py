@@ -14,12 +14,11 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-import yaml
-
-from ntkpipe import provenance, verify
-from ntkpipe.errors import UserError
-from ntkpipe.files import beside, digest, sha256
+from ntkpipe import config, provenance, verify
+from ntkpipe.errors import ConfigError, UserError
+from ntkpipe.files import beside, printable, sha256, why_not
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _FORMATS = {
@@ -45,12 +44,16 @@ def run(
     authors: Iterable[str] = (),
     with_shards: bool = False,
 ) -> str:
-    """Archive a results folder, or one study of it; what was written.
+    """Archive a results folder, or one study of it; what was written. To be started where the run was.
+
+    Data files are looked for as the config names them, from the working directory. Links are refused, as they could
+    put any file of this machine into the archive.
 
     Raises
     ------
-    UserError: there is nothing to archive, or the zip would lie in what it archives.
-    DamagedFile: a dataset is missing or altered.
+    UserError: there is nothing to archive, a file is a link, or the zip cannot lie where it is to.
+    ConfigError: the config.yaml of the run is damaged.
+    DamagedFile: a dataset is missing or altered, or does not tell where it comes from.
     """
     folder = Path(folder).resolve()
     target = Path(output) if output else Path(f"{folder.name}.crate.zip")
@@ -58,11 +61,15 @@ def run(
         raise UserError(f"archive: must be given a results or study folder; {folder} is none")
     if target.resolve().is_relative_to(folder):
         raise UserError(f"--output: must be outside the archived folder; it was {str(target)!r}")
+    if target.is_dir() or not target.parent.is_dir():
+        raise UserError(f"--output: must be a file in a folder that exists; it was {str(target)!r}")
     root = folder if (folder / "config.yaml").is_file() else folder.parent
     if not (root / "config.yaml").is_file():
         raise UserError(f"archive: must be given a folder of a run, which keeps its config.yaml; {folder} has none")
     files = {path.relative_to(root).as_posix(): path for path in _kept(folder, with_shards)}
     files["config.yaml"] = root / "config.yaml"
+    if links := sorted(str(path) for path in files.values() if path.is_symlink()):
+        raise UserError(f"archive: must be given a folder without links; {links[0]} is one")
     datasets = sorted({name.split(".zarr/")[0] + ".zarr" for name in files if ".zarr/" in name})
     if not datasets:
         raise UserError(f"archive: must be given a folder with datasets; {folder} has none")
@@ -79,30 +86,26 @@ def run(
         os.replace(temporary, target)
     size = target.stat().st_size / 2**20
     told = f"{target}: {len(datasets)} datasets, {len(files)} files, {size:.1f} MiB, sha256 {sha256(target)}"
-    return "".join([told, *(f"\nnot in it: data file {name}, which is not here, or has changed" for name in without)])
+    return "".join([told, *(f"\nnot in it: data file {printable(text)}" for text in without)])
 
 
 def _data(named: set[tuple[str, str]]) -> tuple[dict[str, Path], list[str]]:
-    """Data files (name, digest) that are here unchanged, by their place in the archive; the names of others."""
+    """Data files (name, digest) that are here unchanged, by their place in the archive; what to say of others."""
     held: dict[str, Path] = {}
     without = []
     for name, due in sorted(named):
         path = Path(name)
-        if not path.exists() or digest(path) != due:
-            without.append(name)
+        if why := why_not(path, due):
+            without.append(f"{name}, which {why}" + " since the run" * (why == "has changed"))
         elif path.is_file():
-            held[_place(name, due)] = path
+            held[provenance.archived(name, due)] = path
         else:
             held |= {
-                f"{_place(name, due)}/{file.relative_to(path).as_posix()}": file
+                f"{provenance.archived(name, due)}/{file.relative_to(path).as_posix()}": file
                 for file in path.rglob("*")
                 if file.is_file()
             }
     return held, without
-
-
-def _place(name: str, due: str) -> str:
-    return f"data/{due[:8]}-{Path(name).name}"
 
 
 def _kept(folder: Path, with_shards: bool) -> list[Path]:
@@ -111,8 +114,13 @@ def _kept(folder: Path, with_shards: bool) -> list[Path]:
     kept = []
     for path in folder.rglob("*"):
         parts = path.relative_to(folder).parts
-        apart = any(part.startswith(".") for part in parts) or left_out & set(parts[:-1])
-        if path.is_file() and not apart and path.suffix not in (".log", ".tsv") and path.name != "published.txt":
+        apart = any(part.startswith(".") for part in parts) or left_out & set(parts)
+        if (
+            (path.is_file() or path.is_symlink())
+            and not apart
+            and path.suffix not in (".log", ".tsv")
+            and path.name != "published.txt"
+        ):
             kept.append(path)
     return kept
 
@@ -123,7 +131,10 @@ def crate(
     """The metadata document: the parts, the runs that made them, the software, the people."""
     from ntkpipe import store
 
-    title = (yaml.safe_load((root / "config.yaml").read_text()) or {}).get("title", "NTK beta-scaling study")
+    tree = config.read_tree(root / "config.yaml")
+    if not isinstance(tree, dict):
+        raise ConfigError(str(root / "config.yaml"), "a mapping of keys", tree)
+    title = str(tree.get("title", "NTK beta-scaling study"))
     people = [_person(author) for author in authors]
     within = tuple(f"{name}/" for name in datasets)
     loose = sorted([name for name in files if not name.startswith(within)] + [MANIFEST])
@@ -132,7 +143,7 @@ def crate(
         held = store.read_rows(root / name)
         described.append(
             {
-                "@id": f"{name}/",
+                "@id": quote(f"{name}/"),
                 "@type": "Dataset",
                 "name": name,
                 "description": f"Zarr 3 store of study {held.attrs['study']}; dimensions {dict(held.sizes)}",
@@ -152,7 +163,7 @@ def crate(
         "description": "Datasets, figures and tables of a study of the finite-width neural tangent kernel, by ntkpipe",
         "datePublished": max(dates)[:10],
         "license": {"@id": rights} if rights.startswith("http") else rights,
-        "hasPart": [{"@id": f"{name}/"} for name in datasets] + [{"@id": name} for name in loose],
+        "hasPart": [{"@id": quote(name)} for name in [*(f"{name}/" for name in datasets), *loose]],
         "mentions": [{"@id": f"#run-{number}"} for number in range(len(made))],
         **({"author": [{"@id": person["@id"]} for person in people]} if people else {}),
     }
@@ -192,7 +203,7 @@ def _software(attrs: dict[str, Any]) -> dict[str, Any]:
 def _run(
     number: int, study: str, tool: str, made: list[tuple[str, dict[str, Any]]], files: Iterable[str]
 ) -> dict[str, Any]:
-    places = tuple(_place(*item) for item in sorted(made[0][1].get("data_files", {}).items()))
+    places = tuple(provenance.archived(*item) for item in sorted(made[0][1].get("data_files", {}).items()))
     read = sorted(name for name in files if places and name.startswith(places))
     return {
         "@id": f"#run-{number}",
@@ -200,19 +211,23 @@ def _run(
         "name": f"study {study}",
         "description": f"sha256 of the study's resolved config: {made[0][1]['config_sha256']}",
         "instrument": {"@id": tool},
-        "object": [{"@id": name} for name in ("config.yaml", *read)],
-        "result": [{"@id": f"{name}/"} for name, _ in made],
+        "object": [{"@id": quote(name)} for name in ("config.yaml", *read)],
+        "result": [{"@id": quote(f"{name}/")} for name, _ in made],
         "endTime": max(attrs["created"] for _, attrs in made),
     }
 
 
 def _person(author: str) -> dict[str, Any]:
     name, _, address = author.strip().partition(" http")
-    return {"@id": f"http{address}" if address else f"#{name.replace(' ', '-')}", "@type": "Person", "name": name}
+    return {
+        "@id": f"http{address}" if address else quote(f"#{name.replace(' ', '-')}", "#"),
+        "@type": "Person",
+        "name": name,
+    }
 
 
 def _file(name: str, path: Path | None) -> dict[str, Any]:
-    entry = {"@id": name, "@type": "File", "name": name}
+    entry = {"@id": quote(name), "@type": "File", "name": name}
     if path is None:
         return entry | {"description": "sha256 of every file, for sha256sum -c", "encodingFormat": "text/plain"}
     form = _FORMATS.get(Path(name).suffix, "application/octet-stream")

@@ -8,14 +8,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
+from math import prod
 from typing import Any
 
 from ntkpipe import costs, inputs, kinds
 from ntkpipe.config import GridConfig, StudyConfig
+from ntkpipe.config.models import MOST_DEPTH
 from ntkpipe.engines import catalogue
 from ntkpipe.errors import ConfigError
 from ntkpipe.networks import SETTINGS, Network
 
+MOST_CELLS = 10**6
+MOST_LAYERS = 10**8
+"""Of all cells of a study together: each cell lists its widths."""
 _STUDY_AXES = ("engine", "sampling")
 
 
@@ -114,8 +119,9 @@ def expand(name: str, study: StudyConfig, path: str) -> tuple[list[Cell], list[s
 
     Raises
     ------
-    ConfigError: duplicate cells, no cell at all, an engine that cannot do what is asked, a bad data file.
+    ConfigError: duplicate cells, no cell at all or too many, an engine that cannot do what is asked, a bad data file.
     """
+    _check_size(study, path)
     n_inputs, dim, text = _points(study, path)
     cells: list[Cell] = []
     notes: list[str] = []
@@ -150,7 +156,7 @@ def _product(
     grid: GridConfig, own_axes: tuple[str, ...], notes: list[str], where: str
 ) -> Iterator[tuple[tuple[int, ...], dict[str, Any]]]:
     """(hidden widths, other axes) of every cell of one grid, in order."""
-    names = [axis for axis in (*SETTINGS, *_STUDY_AXES, *own_axes) if getattr(grid, axis) is not None]
+    names = _axes(grid, own_axes)
     for values in product(*(getattr(grid, axis) for axis in names)):
         axes = dict(zip(names, values, strict=True))
         if grid.widths is not None:
@@ -162,12 +168,44 @@ def _product(
                 yield (width,) * depth, axes
 
 
+def _axes(grid: GridConfig, own_axes: tuple[str, ...]) -> list[str]:
+    """The axes of a grid apart from widths and depths."""
+    return [axis for axis in (*SETTINGS, *_STUDY_AXES, *own_axes) if getattr(grid, axis) is not None]
+
+
+def _check_size(study: StudyConfig, path: str) -> None:
+    """Before grids are expanded: a line of YAML may stand for billions of cells."""
+    cells, layers = 0, 0.0
+    for grid in study.grid:
+        times = prod(len(getattr(grid, axis)) for axis in _axes(grid, kinds.of(study).axes))
+        if grid.widths is not None:
+            here, deep = len(grid.widths), sum(map(len, grid.widths))
+        else:
+            here = len(grid.width) * len(grid.depth or grid.beta)
+            derived = min(sum(grid.width) * sum(grid.beta or ()), here * (grid.max_depth or MOST_DEPTH))
+            deep = len(grid.width) * sum(grid.depth) if grid.depth else derived
+        cells += times * here
+        layers += times * deep
+    if cells > MOST_CELLS:
+        raise ConfigError(f"{path}.grid", f"a grid of at most {MOST_CELLS} cells", cells)
+    if layers > MOST_LAYERS:
+        was = f"about {layers:.3g} in {cells} cells"
+        raise ConfigError(f"{path}.grid", f"a grid whose cells have at most {MOST_LAYERS} layers together", was)
+
+
 def _derived_depths(grid: GridConfig, width: int, notes: list[str], where: str) -> list[int]:
-    """depth = round(beta * width), at least 1, at most max_depth, each once; what is left out is noted."""
+    """depth = round(beta * width), at least 1, at most max_depth, each once; what is left out is noted.
+
+    Raises
+    ------
+    ConfigError: a depth beyond :data:`MOST_DEPTH` without a max_depth.
+    """
     depths: list[int] = []
     left_out: dict[str, list[str]] = {}
     for beta in grid.beta:
-        depth = round(beta * width)
+        if beta * width > MOST_DEPTH and grid.max_depth is None:
+            raise ConfigError(f"{where}.beta", f"given values, or max_depth, for at most {MOST_DEPTH} layers", beta)
+        depth = round(min(beta * width, MOST_DEPTH + 1))
         if depth < 1:
             reason = "needs less than one layer"
         elif grid.max_depth is not None and depth > grid.max_depth:

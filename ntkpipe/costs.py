@@ -12,6 +12,8 @@ from ntkpipe.drawing import GRAM_BLOCK, block_size
 from ntkpipe.engines.catalogue import BY_ENGINE, Task, sampler_name
 
 MiB = 2**20
+INTERPRETER, INTERPRETER_WITH_JAX = 200 * MiB, 520 * MiB
+"""Of a sampling job before it draws; without JAX for the engines that are numpy."""
 OWN_COMPRESSED = 0.7
 """Of what a kind that trains itself keeps: kernels are symmetric, the rest does not compress."""
 SHARD_BYTES_FIXED = 8 * 2**10
@@ -49,22 +51,20 @@ def seconds_to_start(engine: str, task: Task) -> float:
 
 
 def bytes_needed(engine: str, task: Task) -> int:
-    """Peak memory of a sampling job beyond the interpreter, by the engines' batch sizes."""
+    """Peak memory of a sampling job: the interpreter with its packages, and what the engines' batch sizes need."""
     net, k = task.network, task.n_inputs
     if task.kind not in BY_ENGINE:
-        return kinds.load(task.kind, "cost").memory(task)
-    if task.kind == "first_step":
-        if engine in ("exact", "scalar"):
-            return 16 * MiB
-        per_draw = 8 * k * 36 * (sum(net.fan_in) + 1) + (8 * 6 * net.n_parameters if engine == "dense" else 0)
-        return max(256 * MiB, 2 * per_draw)
-    per_draw = 8 * k * 5 * (sum(net.fan_in) + 1) + 16 * k * k
-    match engine:
-        case "matrix_free":
-            return max(128 * MiB, 2 * per_draw)
-        case "dense":
-            return 3 * max(128 * MiB, 8 * net.n_parameters + per_draw)
-    return 16 * MiB
+        return INTERPRETER_WITH_JAX + kinds.load(task.kind, "cost").memory(task)
+    dense = engine == "dense"
+    if engine in ("exact", "scalar"):
+        held = 16 * MiB
+    elif task.kind == "first_step":
+        per_draw = 8 * k * 36 * (sum(net.fan_in) + 1) + dense * 8 * 6 * net.n_parameters
+        held = max((256 if dense else 96) * MiB, 2 * per_draw)
+    else:
+        per_draw = 8 * k * 5 * (sum(net.fan_in) + 1) + 16 * k * k
+        held = 3 * max(128 * MiB, 8 * net.n_parameters + per_draw) if dense else max(96 * MiB, 2 * per_draw)
+    return (INTERPRETER_WITH_JAX if dense else INTERPRETER) + held
 
 
 def bytes_on_disk(config: Any, n_inputs: int) -> float:

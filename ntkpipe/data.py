@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from ntkpipe import inputs, tabular
+from ntkpipe import files, inputs, tabular
 from ntkpipe.config.data import DEFAULT_FREQUENCIES, DataConfig
 from ntkpipe.errors import ConfigError
 
@@ -158,8 +158,8 @@ def _split(rows: int, config: DataConfig, seed: int, path: str) -> tuple[np.ndar
 def _from_file(config: DataConfig, path: str) -> tuple[Float[np.ndarray, "rows n0"], Float[np.ndarray, " rows"]]:
     """Coordinates and target of all rows."""
     file, where = Path(config.path), f"{path}.path"
-    if not file.exists():
-        raise ConfigError(where, "an existing data file", config.path)
+    if not files.is_data(file):
+        raise ConfigError(where, "an existing data file or folder *.zarr", config.path)
     try:
         x, y, names = tabular.load(file)
     except tabular.UNREADABLE as error:

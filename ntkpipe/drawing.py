@@ -19,6 +19,8 @@ Arrays = dict[str, tuple[tuple[str, ...], np.ndarray]]
 LOG_EDGES = np.linspace(-80.0, 80.0, 6401)
 """Bin edges of the histograms of natural logarithms, 0.025 wide; the outer bins take the rest."""
 N_LARGEST = 16
+MERGED = 64
+"""Quanta that are held at once."""
 GRAM_BLOCK = 32
 """Draws a block of Gram sums: entries are many, so they are kept 16 times coarser than draws."""
 
@@ -29,8 +31,13 @@ def block_size(seeds: int) -> int:
 
 
 def by_quanta(start: int, stop: int, draw: Callable[[int, int], Arrays]) -> Arrays:
-    """Draws start..stop: ``draw(quantum, n)`` of each quantum, merged."""
-    return merge([draw(quantum, n) for quantum, n in quanta(start, stop)])
+    """Draws start..stop: ``draw(quantum, n)`` of each quantum, merged as they come: histograms are large."""
+    parts: list[Arrays] = []
+    for quantum, n in quanta(start, stop):
+        parts.append(draw(quantum, n))
+        if len(parts) == MERGED:
+            parts = [merge(parts)]
+    return merge(parts)
 
 
 def block_sums(table: np.ndarray, size: int) -> np.ndarray:

@@ -23,7 +23,8 @@ def run(plan: Plan, paths: Iterable[str]) -> None:
     UserError: a path that is not planned, a bucket that does not answer.
     """
     bucket = remote.of(plan.config)
-    killed = {Path(study.folder, "shards", name) for study in plan.studies.values() for name in _killed(study.folder)}
+    folders = [Path(study.folder, "shards") for study in plan.studies.values()]
+    killed = {folder / name for folder in folders for name in writers.killed(folder)}
     failed = []
     for path in sorted(paths, key=lambda path: Path(path) in killed):
         try:
@@ -32,10 +33,6 @@ def run(plan: Plan, paths: Iterable[str]) -> None:
             failed.append(str(error))
     if failed:
         raise failures.DrawFailed("\n".join(failed))
-
-
-def _killed(folder: str) -> list[str]:
-    return writers.killed(Path(folder) / "shards")
 
 
 def _make(plan: Plan, bucket: Any, path: str) -> None:

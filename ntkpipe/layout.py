@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from ntkpipe import kinds
 from ntkpipe import plan as planning
 from ntkpipe.engines import catalogue
 from ntkpipe.errors import ConfigError
+from ntkpipe.files import beside
 from ntkpipe.plan import Job, Plan, Study
 from ntkpipe.provenance import source_hash, text_hash
 
@@ -38,8 +38,19 @@ def plan_from(tree: dict[str, Any], files: list[str]) -> Plan:
         configuration.read_tree(file)
     tree = dict(tree)
     if isinstance(said := tree.get("execution"), dict):  # a profile's and the command line's numbers come as text
-        tree["execution"] = {k: yaml.safe_load(v) if isinstance(v, str) else v for k, v in said.items()}
-    return planning.make(configuration.parse(tree, source), source)
+        tree["execution"] = {
+            k: _read(v, f"{source}: execution.{k}") if isinstance(v, str) else v for k, v in said.items()
+        }
+    plan = planning.make(configuration.parse(tree, source), source)
+    keep_own(plan, files, source)
+    return plan
+
+
+def _read(text: str, key: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(key, "a plain value", text) from None
 
 
 def use_this_python(checkout: str) -> None:
@@ -53,18 +64,51 @@ def resolved(plan: Plan) -> Path:
     return Path(plan.config.results) / "config.yaml"
 
 
+def _resolved_bytes(plan: Plan) -> bytes:
+    return yaml.safe_dump(plan.config.model_dump(mode="json", exclude_none=True), sort_keys=False).encode()
+
+
+def keep_own(plan: Plan, files: list[str], source: str) -> None:
+    """Refuse results where a run would write its config over one of these files.
+
+    Raises
+    ------
+    ConfigError: one is ``<results>/config.yaml``, and another text than a run writes.
+    """
+    path = resolved(plan)
+    if not path.is_file() or path.read_bytes() == _resolved_bytes(plan):
+        return
+    if any(os.path.exists(file) and os.path.samefile(file, path) for file in files):
+        must = (
+            "another folder than that of this config.yaml: a run would write over it (or the file is named otherwise)"
+        )
+        raise ConfigError(f"{source}: results", must, plan.config.results)
+
+
+def check(plan: Plan, files: list[str]) -> None:
+    """Refuse a run that this machine cannot end; before it draws anything.
+
+    Raises
+    ------
+    UserError: too little room on the disk, or no sign of the scheduler that ``execution.dask`` asks for.
+    """
+    from ntkpipe import disk, parallel
+
+    disk.check(plan, str(files[-1]) if files else "config")
+    parallel.check(plan.config.execution.dask)
+
+
 def write_resolved(plan: Plan) -> None:
     """Write the merged config; once a run holds the lock, so that a dry run beside it changes nothing."""
-    path = resolved(plan)
-    text = yaml.safe_dump(plan.config.model_dump(mode="json", exclude_none=True), sort_keys=False)
-    if not path.exists() or path.read_text() != text:
+    path, text = resolved(plan), _resolved_bytes(plan)
+    if not path.exists() or path.read_bytes() != text:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError("results", f"a folder that can be made ({error.strerror})", plan.config.results) from None
-        temporary = path.with_name(f".config.{uuid.uuid4().hex}.tmp")
-        temporary.write_text(text)
-        os.replace(temporary, path)
+        with beside(path) as temporary:
+            temporary.write_bytes(text)
+            os.replace(temporary, path)
     if plan.config.execution.remote is not None:  # no draw is made that could not be put there
         from ntkpipe import remote
 

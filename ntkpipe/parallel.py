@@ -91,13 +91,28 @@ def workers(where: str) -> Iterator[None]:
             _client.pop()
 
 
+def check(where: str) -> None:
+    """What can be told of ``execution.dask`` without connecting.
+
+    Raises
+    ------
+    DaskError: neither variable is set, or the file that one names is not there.
+    """
+    address, file = os.environ.get(ADDRESS), os.environ.get(FILE)
+    if where == "embedded" or address:
+        return
+    if not file:
+        raise DaskError(f"embedded, or the address of a running scheduler in {ADDRESS} (or {FILE}); both were unset")
+    if not os.path.isfile(file):  # dask would wait for it, for ever
+        raise DaskError(f"a scheduler that has written the file that {FILE} names; there was no {file}")
+
+
 @contextmanager
 def _connected() -> Iterator[Any]:
     from distributed import Client
 
+    check("scheduler")
     address, file = os.environ.get(ADDRESS), os.environ.get(FILE)
-    if not address and not file:
-        raise DaskError(f"embedded, or the address of a running scheduler in {ADDRESS} (or {FILE}); both were unset")
     timeout = dask.config.get("distributed.comm.timeouts.connect")
     try:
         client = Client(address) if address else Client(scheduler_file=file)

@@ -7,7 +7,6 @@ depends on its own cell only: extending a grid changes no existing shard.
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
@@ -27,6 +26,8 @@ from ntkpipe.streams import Stream
 
 SHARD_SECONDS = 30.0
 SHARD_BYTES = 64 * 2**20
+MOST_SHARDS = 10**6
+"""Of a study: each is a file, and costs every Snakemake of a cluster 26 kB (:mod:`ntkpipe.resources`)."""
 JOB_OVERHEAD_SECONDS = 0.7
 JOB_TEXT = 96 * 2**10
 """Characters of paths that a job's command may hold: Linux takes 128 KiB in one argument."""
@@ -65,7 +66,7 @@ class Job:
     def memory_mb(self) -> int:
         """Peak memory to ask of a scheduler."""
         need = max(costs.bytes_needed(s.cell.engine, s.cell.task) + _shard_bytes(s) * 4 for s in self.shards)
-        return 600 + ceil(need / 2**20)
+        return ceil(need / 2**20)
 
     @property
     def paths(self) -> list[str]:
@@ -159,7 +160,7 @@ def make(config: Config, source: str = "config") -> Plan:
     Raises
     ------
     ConfigError: results that can be no folder, duplicate cells, an engine that cannot do what is asked, a bad
-        data file, a memory need beyond the machine, an empty grid.
+        data file, a memory need beyond the machine, an empty or enormous grid, too many shards.
     """
     check_folder(config.results, f"{source}: results")
     studies = {}
@@ -172,8 +173,11 @@ def _study(name: str, study: StudyConfig, config: Config, path: str) -> Study:
     cells, notes = expand(name, study, path)
     _check_memory(cells, config, path)
     folder = str(Path(config.results) / name)
-    _check_disk(cells, study, folder, path)
-    shards = tuple(shard for cell in cells for shard in _shards(cell, study, folder))
+    steps = [_step(cell, study) for cell in cells]
+    _check_shards(cells, steps, path)
+    shards = tuple(
+        shard for cell, step in zip(cells, steps, strict=True) for shard in _shards(cell, step, study, folder)
+    )
     return Study(name, study, folder, tuple(cells), shards, _jobs(name, shards, config), tuple(notes))
 
 
@@ -188,23 +192,20 @@ def _check_memory(cells: list[Cell], config: Config, path: str) -> None:
         if need > limit:
             raise ConfigError(
                 f"{path}.grid",
-                f"cells that fit in {limit / 2**30:.1f} GiB (execution.memory_gib)",
+                f"cells that fit in {limit / 2**30:.3g} GiB (execution.memory_gib)",
                 f"depth {cell.network.depth}, width {cell.coords['width']}, {cell.n_inputs} points "
-                f"with engine {cell.engine}, about {need / 2**30:.1f} GiB",
+                f"with engine {cell.engine}, about {need / 2**30:.3g} GiB",
             )
 
 
-def _check_disk(cells: list[Cell], study: StudyConfig, folder: str, path: str) -> None:
-    """Shards and dataset must fit on the disk; before shards are laid out, for there may be billions."""
-    drawn = sum(cell.engine != "exact" for cell in cells)
-    need = 2 * drawn * study.seeds * costs.bytes_on_disk(study, cells[0].n_inputs)
-    there = next(parent for parent in (Path(folder).absolute(), *Path(folder).absolute().parents) if parent.exists())
-    free = shutil.disk_usage(there).free
-    if need > free:
+def _check_shards(cells: list[Cell], steps: list[int], path: str) -> None:
+    """Before they are laid out, for there may be billions."""
+    files = sum(-(-cell.seeds // step) for cell, step in zip(cells, steps, strict=True) if cell.engine != "exact")
+    if files > MOST_SHARDS:
         raise ConfigError(
             f"{path}.seeds",
-            f"a number whose draws fit on the disk ({free / 2**30:.3g} GiB free; keep: moments stores sums only)",
-            f"{study.seeds}, about {need / 2**30:.3g} GiB in {drawn} cells",
+            f"a number whose draws make at most {MOST_SHARDS} files (keep: moments makes fewest)",
+            f"{cells[0].seeds}, {files} files in {len(cells)} cells",
         )
 
 
@@ -224,18 +225,24 @@ def _shard_bytes(shard: Shard) -> int:
     return 8 * (shard.stop - shard.start) * (k * (k + shard.cell.n_eval) + 2 * k + 1)
 
 
-def _shards(cell: Cell, study: StudyConfig, folder: str) -> list[Shard]:
+def _shards(cell: Cell, step: int, study: StudyConfig, folder: str) -> list[Shard]:
     if cell.engine == "exact":
         return []
-    quantum = kinds.of(study).quantum
-    per_quantum = quantum * costs.seconds_per_draw(cell.engine, cell.task)
-    by_time = SHARD_SECONDS / per_quantum
-    by_size = SHARD_BYTES / (quantum * bytes_per_draw(study, cell.n_inputs))
-    step = quantum * max(1, int(min(by_time, by_size)))
     bounds = [(first, min(first + step, cell.seeds)) for first in range(0, cell.seeds, step)]
     made = f"{study.keep}-block{block_size(cell.seeds)}-floor{study.tolerances.precision_floor!r}"
     stem = f"{folder}/shards/{cell.name}-{made}"  # all that the content depends on: a changed key is a missing file
     return [Shard(cell.study, cell, a, b, f"{stem}-draws{a:09d}to{b:09d}.zarr.zip") for a, b in bounds]
+
+
+def _step(cell: Cell, study: StudyConfig) -> int:
+    """Draws of a whole shard."""
+    if cell.engine == "exact":
+        return cell.seeds
+    quantum = kinds.of(study).quantum
+    per_quantum = quantum * costs.seconds_per_draw(cell.engine, cell.task)
+    by_time = SHARD_SECONDS / per_quantum
+    by_size = SHARD_BYTES / (quantum * bytes_per_draw(study, cell.n_inputs))
+    return quantum * max(1, int(min(by_time, by_size)))
 
 
 def _jobs(name: str, shards: tuple[Shard, ...], config: Config) -> tuple[Job, ...]:
@@ -269,6 +276,10 @@ def summary(plan: Plan, cores: int) -> str:
         )
     lines.append(f"about {duration(total / cores)} of sampling on {cores} cores, then analysis, figures and report")
     lines += [f"note: {note}" for study in plan.studies.values() for note in study.notes]
+    gpus = plan.config.execution.gpus
+    asking = sum(job.shards[0].cell.engine == "dense" for study in plan.studies.values() for job in study.jobs)
+    if gpus and asking:
+        lines.append(f"note: execution.gpus: {asking} jobs of engine dense ask for {gpus} GPU{'s' * (gpus > 1)} each")
     return "\n".join(lines)
 
 

@@ -18,6 +18,8 @@ from ntkpipe import __version__
 from ntkpipe.files import digest
 
 _PACKAGE = Path(__file__).parent
+_TOLD = {"config": dict, "config_sha256": str, "created": str, "data_files": dict, "git_commit": str, "study": str,
+         "versions": dict}  # fmt: skip
 _STATED = ("jax", "jaxlib", "numpy", "scipy", "xarray", "zarr", "dask", "snakemake")
 
 
@@ -96,7 +98,7 @@ def versions() -> dict[str, str]:
 
 def git_commit() -> str:
     """Commit of the source tree, with ``-dirty`` where it is changed; ``unknown`` outside git."""
-    command = ["git", "-C", str(_PACKAGE), "describe", "--always", "--dirty", "--abbrev=40"]
+    command = ["git", "-C", str(_PACKAGE), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
@@ -135,20 +137,28 @@ def data_files(dataset: str | Path) -> dict[str, str]:
         return {}
 
 
+def archived(name: str, due: str) -> str:
+    """Where a data file with this digest is in an archive."""
+    return f"data/{due[:8]}-{Path(name).name}"
+
+
 def said(attrs: dict[str, Any]) -> str:
-    """What a dataset's attributes tell of where it comes from, in one line.
+    """What a dataset's attributes tell of where it comes from.
 
     Raises
     ------
     ValueError: they are not those of a dataset of this package, or the hash is not that of the config.
     """
-    try:
-        config, digest, commit, stated = (attrs[key] for key in ("config", "config_sha256", "git_commit", "versions"))
-    except KeyError as error:
-        raise ValueError(f"it has no attribute {error}") from None
-    if config_hash(config) != digest:
+    attrs = {"data_files": {}} | attrs
+    for key, form in _TOLD.items():
+        if not isinstance(attrs.get(key), form):
+            raise ValueError(f"it has no attribute {key!r} that is a {'text' if form is str else 'mapping'}")
+    stated, commit = attrs["versions"], attrs["git_commit"]
+    if "ntkpipe" not in stated:
+        raise ValueError("its attribute 'versions' does not name ntkpipe")
+    if config_hash(attrs["config"]) != attrs["config_sha256"]:
         raise ValueError("its config_sha256 is not that of its config")
-    head, _, dirty = commit.partition("-")
-    tree = "no git" if commit == "unknown" else f"commit {head[:12]} {'dirty' if dirty else 'clean'}"
+    head = commit.removesuffix("-dirty")
+    tree = "no git" if commit == "unknown" else f"commit {head[:12]} {'clean' if head == commit else 'dirty'}"
     packages = " ".join(f"{name} {version}" for name, version in stated.items())
-    return f"config {digest[:12]}, {tree}, {packages}, {attrs.get('created', 'at no time')}"
+    return f"config {attrs['config_sha256'][:12]}, {tree}, {packages}, {attrs['created']}"

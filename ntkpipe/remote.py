@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ntkpipe.errors import DamagedFile, UserError
-from ntkpipe.files import beside, parsed, sha256
+from ntkpipe.files import beside, check_within, parsed, sha256
 
 if TYPE_CHECKING:
     from ntkpipe.config import Config
@@ -108,9 +108,15 @@ class Bucket:
         return sum(_side_by_side(self.push, paths))
 
     def push_dataset(self, path: str | Path, names: Iterable[str]) -> bool:
-        """Put a dataset, the files ``names`` of it, and its manifest there; False if it was there already."""
-        target = Path(path)
+        """Put a dataset, the files ``names`` of it, and its manifest there; False if it was there already.
+
+        Raises
+        ------
+        DamagedFile: a name lies outside the dataset.
+        """
+        target, names = Path(path), list(names)
         manifest, head = target.with_name(target.name + ".sha256"), target / "zarr.json"
+        check_within(names, manifest, f"mend: delete {target} and run snakemake again")
         files = [target.parent / name for name in names]
         with named(self.url):
             there = _listed(self._files, self.address(target))
@@ -157,6 +163,7 @@ def verify(url: str, every_byte: bool = True, storage_options: dict[str, Any] | 
             if type(error.__cause__).__name__ == "NoSuchBucket":
                 raise
             raise DamagedFile(f"manifest {url}.sha256 is missing: not published, or only in part; {mend}") from None
+        check_within(noted, f"{url}.sha256", mend)
         parent = url.rsplit("/", 1)[0]
         held = _listed(files, url)
         due = {f"{parent}/{name}": digest for name, digest in noted.items()}

@@ -163,7 +163,7 @@ def _damage_named(path: str | Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise DamagedFile(f"shard {path} is missing; {mend}") from None
+        raise DamagedFile(f"shard {path} is missing; run snakemake") from None
     except Exception as error:
         raise DamagedFile(f"shard {path} is damaged ({type(error).__name__}: {error}); {mend}") from None
 

@@ -20,7 +20,7 @@ import zarr
 
 from ntkpipe import remote
 from ntkpipe.errors import DamagedFile
-from ntkpipe.files import beside, parsed, sha256
+from ntkpipe.files import beside, check_within, parsed, sha256
 from ntkpipe.shards import compressors
 from ntkpipe.writers import alone
 
@@ -108,13 +108,14 @@ def verify(path: str | Path) -> None:
     if not manifest.is_file():
         raise DamagedFile(f"manifest {manifest} is missing; {mend}")
     listed = parsed(manifest.read_text(errors="replace"))
+    check_within(listed, manifest, mend)
     files = [file for file in target.rglob("*") if file.is_file() and file.name != ".snakemake_timestamp"]
     held = {f"{target.name}/{file.relative_to(target)}" for file in files}
     if strange := sorted(held - listed.keys()):
         raise DamagedFile(f"{target.parent / strange[0]} is not in {manifest.name}; {mend}")
     for name, digest in listed.items():
         file = target.parent / name
-        if not file.is_file():
+        if name not in held:
             raise DamagedFile(f"{file} is missing; {mend}")
         if sha256(file) != digest:
             raise DamagedFile(f"{file} is altered (its sha256 differs from {manifest.name}); {mend}")

@@ -12,6 +12,8 @@ from zipfile import BadZipFile
 import numpy as np
 from jaxtyping import Float
 
+from ntkpipe.files import is_data
+
 UNREADABLE = (
     ValueError, TypeError, OSError, LookupError, EOFError, RuntimeError, BadZipFile, zlib.error, csv.Error,
 )  # fmt: skip
@@ -25,6 +27,8 @@ def load(file: Path) -> tuple[np.ndarray, np.ndarray | None, list[str] | None]:
     ------
     one of :data:`UNREADABLE`: the file is damaged, or holds something else.
     """
+    if file.exists() and not is_data(file):
+        raise ValueError("it is no regular file, and no folder *.zarr")
     x, y, names = _read(file)
     return _floats(x), None if y is None else _floats(y), names
 
@@ -35,7 +39,7 @@ def _read(file: Path) -> tuple[np.ndarray, np.ndarray | None, list[str] | None]:
     if file.suffix == ".npz":
         with np.load(file, allow_pickle=False) as archive:
             return *_pair(archive, archive.files), None
-    if file.suffix in (".zarr", ".zip") or file.is_dir():
+    if file.suffix in (".zarr", ".zip"):
         import zarr  # slow to import, and most studies have no such file
 
         node = zarr.open(str(file), mode="r")

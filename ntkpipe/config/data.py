@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from ntkpipe.config.errors import refuse_twice, wrong
-from ntkpipe.config.models import Count, Model, NonNegative, Positive, Width, axis
+from ntkpipe.config.models import MOST_NUMBERS, Model, NonNegative, Positive, Size, axis
 
 DATA_KINDS = ("circle", "sphere", "gaussian", "file")
 TARGETS = ("fourier", "teacher", "product", "column")
@@ -46,12 +46,12 @@ class DataConfig(Model):
     kind: Literal[DATA_KINDS] = "circle"
     """circle: points in the plane (dim 2, or embedded in dim dimensions); sphere: uniform directions;
     gaussian: N(0, I); file: rows of a csv, npy, npz or zarr file"""
-    train: Count = 64
+    train: Size = 64
     """number of train points N"""
-    eval: Count = 64
+    eval: Size = 64
     """number of evaluation points M, apart from the train points; equal angles on the circle, shifted by half a
     spacing (pi/N where M = N, else pi/lcm(N, M)) so that none is an equal angle of the train points"""
-    dim: Count | None = None
+    dim: Size | None = None
     """input dimension n_0 (default 2 on the circle, 10 on the sphere and gaussian; a file brings its own)"""
     norm: Positive | None = None
     """|x| of every point on sphere and circle (default 1)"""
@@ -59,7 +59,8 @@ class DataConfig(Model):
     """train points of the circle: equal (default) angles 2 pi j/N, or drawn uniformly"""
     path: str | None = None
     """data file, relative to the working directory: a table whose columns are the coordinates and the target (csv
-    with or without a header line, npy, a zarr array), or arrays x and y (npz, a zarr group); only with kind: file"""
+    with or without a header line, npy, a zarr array in a folder *.zarr), or arrays x and y (npz, a zarr group); only
+    with kind: file"""
     column: Column = None
     """column of the table that is the target: its name in the header line, or its number from 0, negative from the
     end (default: the last)"""
@@ -76,7 +77,7 @@ class DataConfig(Model):
     """a_k of target fourier (default 1 each)"""
     phases: axis(Number) | None = None
     """phi_k of target fourier, in radians (default 0 each)"""
-    teacher_widths: axis(Width) | None = None
+    teacher_widths: axis(Annotated[int, Field(strict=True, ge=1, le=10**4)]) | None = None
     """hidden widths of target teacher (default one hidden layer of 32)"""
     noise: NonNegative = 0.0
     """standard deviation of Gaussian noise on the train labels; evaluation labels have none"""
@@ -102,6 +103,9 @@ class DataConfig(Model):
         if self.dim == 1 and (self.kind == "circle" or self.law == "product"):
             what = "on the circle" if self.kind == "circle" else "with target 'product'"
             raise wrong(("dim",), f"at least 2 {what}; it was 1")
+        if (numbers := (self.train + self.eval) * (self.dim or 1)) > MOST_NUMBERS:
+            must = f"at most {MOST_NUMBERS} coordinates of all points, (train + eval) times dim"
+            raise wrong(("dim",), f"{must}; they were {numbers}")
         if self.law == "fourier":
             self._check_modes()
         return self

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import math
+import reprlib
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +14,22 @@ from ntkpipe.errors import ConfigError
 
 _UNION_TAGS = ("float", "literal['normal']")
 """How pydantic names the members of a label, a number or `normal`, in a location."""
+
+
+class Shortened:
+    """A value whose repr is short: with aliases a line of YAML makes lists of a billion, of which Python prints all."""
+
+    _short = reprlib.Repr()
+    _short.maxlevel, _short.maxdict, _short.maxlist, _short.maxstring = 3, 6, 6, 300
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        if isinstance(self.value, int) and abs(self.value) >= 10**40:  # of thousands of digits Python prints none
+            return f"a number of {math.floor(math.log10(abs(self.value))) + 1} digits"
+        text = self._short.repr(self.value)
+        return text if len(text) <= 300 else f"{text[:300]}..."
 
 
 def wrong(key: tuple[str | int, ...], must: str) -> ValidationError:
@@ -39,9 +57,9 @@ def first_error(
     first = max(details, key=lambda d: (d["type"] == "extra_forbidden", len(d["loc"])))
     parts = [part for part in _as_written(first["loc"], tree) if part not in _UNION_TAGS]
     if any(part in _UNION_TAGS for part in first["loc"]):
-        return ConfigError(f"{source}: " + ".".join(map(str, parts)), "a number or 'normal'", first["input"])
+        return ConfigError(f"{source}: " + ".".join(map(str, parts)), "a number or 'normal'", Shortened(first["input"]))
     path = f"{source}: " + ".".join(map(str, parts)) if parts else source
-    was, context = first["input"], first.get("ctx", {})
+    was, context = Shortened(first["input"]), first.get("ctx", {})
     match first["type"]:
         case "extra_forbidden":
             known = known_keys(parts[:-1])
@@ -52,7 +70,11 @@ def first_error(
             return ConfigError(path, "given", None, shown=False)
         case "literal_error":
             options = context["expected"]
-            near = difflib.get_close_matches(str(was), options.replace("'", "").replace(" or ", ", ").split(", "), n=1)
+            near = difflib.get_close_matches(
+                str(was.value)[:100] if isinstance(was.value, str) else "",
+                options.replace("'", "").replace(" or ", ", ").split(", "),
+                n=1,
+            )
             return ConfigError(path, options + (f" (did you mean {near[0]!r}?)" if near else ""), was)
         case "value_error":
             return ConfigError(path, str(context["error"]), shown=False)
@@ -60,7 +82,7 @@ def first_error(
             return ConfigError(path, f"a list of at least {context['min_length']}", was)
         case kind:
             must = _must(kind, context, first["msg"])
-            return ConfigError(path, must + _yaml_hint(was, must), was)
+            return ConfigError(path, must + _yaml_hint(was.value, must), was)
 
 
 def _yaml_hint(was: Any, must: str) -> str:
@@ -69,8 +91,10 @@ def _yaml_hint(was: Any, must: str) -> str:
         value = float(was) if isinstance(was, str) else None
     except ValueError:
         return ""
-    if value is None:
+    if value is None or math.isnan(value):
         return ""
+    if math.isinf(value):
+        return " within -1.8e+308 and 1.8e+308"
     return f" (in YAML {value:.0f})" if must == "a whole number" and value.is_integer() else f" (in YAML {value:.1e})"
 
 

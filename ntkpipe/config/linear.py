@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from ntkpipe.config.errors import refuse_twice, wrong
-from ntkpipe.config.models import ETA_UNITS, Count, NonNegative, Positive, axis
+from ntkpipe.config.models import ETA_UNITS, Count, NonNegative, Positive, Size, axis
 from ntkpipe.config.train import ScheduleConfig
 
 
@@ -25,25 +25,25 @@ class LinearConfig(ScheduleConfig):
     infinite width, k' (0 in ntk) the largest of K of a balanced network that has learned; absolute: as it stands"""
     steps: Count = 300
     """number of steps; gradient flow runs over the same time"""
-    snapshots: Annotated[int, Field(strict=True, ge=2)] = 41
+    snapshots: Annotated[int, Field(strict=True, ge=2, le=10**5)] = 41
     """number of snapshots, initialization and end included; fewer where the default exceeds the steps"""
     scale: Positive = 1.0
     """standard deviation of the initial weights over that of unit scale; of the linear model |w_0| is about this"""
-    dim: Count = 8
+    dim: Size = 8
     """input dimension n_0"""
-    points: axis(Count) = (4, 24)
+    points: axis(Size) = (4, 24)
     """linear model: numbers of train points; fewer than dim: many solutions, more: none"""
     condition: Annotated[float, Field(strict=True, ge=1, allow_inf_nan=False)] = 10.0
     """linear model: largest over smallest eigenvalue of X X^T on its range; the spectrum is geometric, from 1 down"""
     noise: NonNegative = 0.3
     """linear model: standard deviation of the labels' noise; the teacher w has |w| about 1"""
-    outputs: Count = 3
+    outputs: Size = 3
     """deep networks: number of outputs"""
     singular_values: axis(Positive) = (2.0, 1.0, 0.5)
     """deep networks: singular values of the matrix to learn, falling; at most as many as inputs and as outputs"""
     mode_start: Positive = 0.01
     """deep networks: every singular value of the balanced initial product (Saxe et al. 2014)"""
-    halvings: Annotated[int, Field(strict=True, ge=3)] = 3
+    halvings: Annotated[int, Field(strict=True, ge=3, le=30)] = 3
     """deep networks: how often the step is halved, and the number of steps doubled, to measure orders of convergence"""
     flow_width: Count = 32
     """deep networks: up to this width flow, balanced networks, halved steps and the autodiff kernel are computed too"""

@@ -13,13 +13,19 @@ ETA_UNITS = ("absolute", "critical")
 METHODS = ("gd", "sgd", "flow")
 ENGINES = ("auto", "exact", "scalar", "matrix_free", "dense")
 
-Width = Annotated[int, Field(strict=True, ge=1)]
-Depth = Annotated[int, Field(strict=True, ge=0)]
-Count = Annotated[int, Field(strict=True, ge=1)]
-Angles = Annotated[int, Field(strict=True, ge=8)]
+MOST_DEPTH = 10**5
+MOST_NUMBERS = 10**8
+"""Coordinates of all points of a study together; 0.8 GB."""
+Width = Annotated[int, Field(strict=True, ge=1, le=10**12)]
+Depth = Annotated[int, Field(strict=True, ge=0, le=MOST_DEPTH)]
+Count = Annotated[int, Field(strict=True, ge=1, le=10**15)]
+Size = Annotated[int, Field(strict=True, ge=1, le=10**6)]
+"""Number of points or dimensions, which are held in memory."""
+Angles = Annotated[int, Field(strict=True, ge=8, le=10**5)]
 """Number of equal angles: fewer than 8 cannot tell cos(3 theta) from a lower mode."""
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+Scale = Annotated[float, Field(strict=True, gt=0, le=1e100, allow_inf_nan=False)]
 Label = Annotated[float, Field(strict=True, allow_inf_nan=False)] | Literal["normal"]
 
 
@@ -65,13 +71,13 @@ class NetworkConfig(Model):
     parametrization: Literal[(*PARAMETRIZATIONS, MEAN_FIELD)] = "ntk"
     """ntk: W = sqrt(c/fan_in) w, w trained; standard: W itself is trained; same law at initialization; mean_field: an
     average over the units instead, with its step size (kind mean_field alone)"""
-    sigma_w: Positive = 2**0.5
+    sigma_w: Scale = 2**0.5
     """c = sigma_w^2 in hidden layers; sqrt(2) is He's scale"""
-    sigma_v: Positive = 1.0
+    sigma_v: Scale = 1.0
     """c = sigma_v^2 in the output layer"""
     bias_init: Literal[BIAS_INITS] = "none"
     """none: no biases; zero: trained, start at 0 (Hanin & Nica's K_b); normal: start at sigma_b N(0, 1)"""
-    sigma_b: Positive = 1.0
+    sigma_b: Scale = 1.0
     """scale of the biases: z = W h + sigma_b b (ntk parametrization)"""
     output_bias: bool = Field(default=True, strict=True)
     """whether the output has a bias too, where there are biases"""
@@ -90,7 +96,7 @@ class GridConfig(Model):
     """hidden widths layer by layer, a list of lists; instead of width and depth"""
     beta: axis(Positive) | None = None
     """values of depth/width from which depth = round(beta * width) is derived; instead of depth"""
-    max_depth: Count | None = None
+    max_depth: Annotated[int, Field(strict=True, ge=1, le=MOST_DEPTH)] | None = None
     """with beta: derived depths beyond this (or that round to 0) are left out, and the plan says so"""
     activation: axis(Literal[ACTIVATIONS]) | None = None
     """values of network.activation"""
@@ -98,11 +104,11 @@ class GridConfig(Model):
     """values of network.parametrization"""
     bias_init: axis(Literal[BIAS_INITS]) | None = None
     """values of network.bias_init"""
-    sigma_w: axis(Positive) | None = None
+    sigma_w: axis(Scale) | None = None
     """values of network.sigma_w"""
-    sigma_v: axis(Positive) | None = None
+    sigma_v: axis(Scale) | None = None
     """values of network.sigma_v"""
-    sigma_b: axis(Positive) | None = None
+    sigma_b: axis(Scale) | None = None
     """values of network.sigma_b; several only where there are biases"""
     readout: axis(Literal[READOUTS]) | None = None
     """values of network.readout"""
@@ -151,9 +157,9 @@ class InputsConfig(Model):
     kind: Literal["sphere", "circle", "file"] = "sphere"
     """sphere: random directions in dim dimensions, fixed by seed; circle: equal angles in the plane
     (dim 2, or embedded in dim dimensions); file: rows of a csv, npy or npz file"""
-    points: Count | None = None
+    points: Size | None = None
     """number of points (default 1; for a file: all rows)"""
-    dim: Count | None = None
+    dim: Size | None = None
     """input dimension n_0 (default 10 on the sphere, 2 on the circle; a file brings its own)"""
     norm: Positive | None = None
     """|x| of every point on sphere and circle (default 1)"""
@@ -170,6 +176,8 @@ class InputsConfig(Model):
             raise ValueError("without dim and norm when kind is 'file' (the file brings both)")
         if self.kind == "circle" and self.dim is not None and self.dim < 2:
             raise ValueError(f"given dim of at least 2 on the circle; dim was {self.dim}")
+        if (numbers := (self.points or 1) * (self.dim or 1)) > MOST_NUMBERS:
+            raise ValueError(f"given at most {MOST_NUMBERS} coordinates, points times dim; they were {numbers}")
         return self
 
 
@@ -182,7 +190,7 @@ class StepConfig(Model):
     """absolute; or critical: in units of 2/lambda_max(K_0), where gradient descent on a fixed kernel diverges"""
     label: Label = 0.0
     """y of every train point: a number, or `normal` (drawn N(0, 1), anew for each network)"""
-    train: Count = 1
+    train: Size = 1
     """points in the batch; the kernel's change is recorded on them and on the remaining points"""
 
 
@@ -232,7 +240,7 @@ class ExecutionConfig(Model):
     """target length of a sampling job by the cost model (local runs: 15; clusters: 1200)"""
     memory_gib: Positive | None = None
     """memory that one job may need (default: this machine's); a study that needs more is refused"""
-    gpus: Annotated[int, Field(strict=True, ge=0)] = 0
+    gpus: Annotated[int, Field(strict=True, ge=0, le=64)] = 0
     """GPUs that a job of engine dense asks of a cluster; networks then train there if jax has CUDA: other bits"""
     remote: Annotated[str, Field(strict=True)] | None = None
     """s3://bucket/folder that mirrors the results folder: shards are taken from there where they are there already,

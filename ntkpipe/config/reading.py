@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from ntkpipe.config.errors import first_error
+from ntkpipe.config.errors import Shortened, first_error
 from ntkpipe.config.keys import known_keys
 from ntkpipe.config.study import Config
 from ntkpipe.errors import ConfigError
@@ -39,12 +39,16 @@ def read_tree(path: str | Path) -> Any:
         raise ConfigError(str(path), "valid YAML", " ".join(str(error).split())) from None
     except UnicodeDecodeError as error:
         raise ConfigError(str(path), "UTF-8 text", f"byte {error.start}: {error.reason}") from None
+    except RecursionError:
+        raise ConfigError(str(path), "YAML of fewer levels", "nested too deep to be read") from None
+    except ValueError as error:  # a date that is none, a number of thousands of digits
+        raise ConfigError(str(path), "valid YAML", " ".join(str(error).split())) from None
 
 
 def parse(tree: Any, source: str = "config") -> Config:
     """Validate a config tree (what YAML gives); see :func:`load`."""
     if not isinstance(tree, dict):
-        raise ConfigError(source, "a mapping of keys", tree)
+        raise ConfigError(source, "a mapping of keys", Shortened(tree))
     try:
         return Config.model_validate(tree)
     except ValidationError as error:

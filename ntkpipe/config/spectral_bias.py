@@ -34,7 +34,7 @@ class SpectralBiasConfig(ScheduleConfig):
     """step size"""
     steps: Count = 4000
     """number of steps"""
-    snapshots: Annotated[int, Field(strict=True, ge=2)] = 100
+    snapshots: Annotated[int, Field(strict=True, ge=2, le=10**5)] = 100
     """number of snapshots of f_t, initialization and end included; fewer where the default exceeds the steps, and where
     early ones fall together"""
     share: Annotated[float, Field(strict=True, gt=0, lt=1)] = 0.5

@@ -142,7 +142,12 @@ class Config(Model):
     @field_validator("studies")
     @classmethod
     def _names(cls, studies: dict[str, StudyConfig]) -> dict[str, StudyConfig]:
+        folders: dict[str, str] = {}
         for name in studies:
-            if not name.replace("_", "").isalnum() or not name.isascii() or name in ("report", "all"):
+            if len(name) > 100:
+                raise ValueError(f"named with at most 100 letters; one had {len(name)}, {name[:20]}...")
+            if (other := folders.setdefault(name.lower(), name)) != name:
+                raise ValueError(f"named differently (some disks know no case); two were {other!r} and {name!r}")
+            if not name.replace("_", "").isalnum() or not name.isascii() or name.lower() in ("report", "all"):
                 raise ValueError(f"named with letters, digits and _ (not 'report' or 'all'); one was {name!r}")
         return studies

@@ -22,7 +22,7 @@ class ScheduleConfig(Model):
     absolute: as it stands"""
     steps: Count = 1000
     """number of steps (for flow: its time in units of eta)"""
-    snapshots: Annotated[int, Field(strict=True, ge=2)] = 16
+    snapshots: Annotated[int, Field(strict=True, ge=2, le=10**5)] = 16
     """number of snapshots, initialization and end included; fewer where the default exceeds the steps"""
     spacing: Literal["log", "linear"] = "log"
     """of the snapshots' steps"""

@@ -38,27 +38,50 @@ def _kib(folder: Path) -> int:
     return int(subprocess.run(["du", "-sk", folder], capture_output=True, text=True, check=True).stdout.split()[0])
 
 
+def _told(said: str) -> None:
+    assert "No space left on device; make room" in said and "Traceback" not in said, said
+
+
 def test_a_full_disk_is_said_and_with_more_room_the_run_goes_on(
     unbroken: Run, tmp_path: Path, mount: Callable[..., None]
 ) -> None:
-    """Results and Snakemake's notes on a tmpfs, too small at first, enlarged after each failure."""
-    whole, programs = _kib(unbroken.folder), _kib(unbroken.folder / "results/.jax_cache")
+    """Results on a tmpfs that leaves each step a page, then room enough; drawing of two kinds, and what follows it."""
+    point, train = (sorted(unbroken.shards(study)) for study in ("point", "train"))
+    stages = [
+        (("sample", "--config", "tiny.yaml", *point), point),
+        (("sample", "--config", "tiny.yaml", *train), train),
+        (("collect", "--config", "tiny.yaml", "train"), ["results/train/trajectories.zarr"]),
+        (("analyse", "--config", "tiny.yaml", "train"), ["results/train/regimes.zarr"]),
+        (("figures", "--config", "tiny.yaml", "train"), ["results/train/tables/regimes.csv"]),
+    ]
     run = Run(tmp_path / "small", unbroken.checkout)
-    run.folder.mkdir()
-    mount("-t", "tmpfs", "-o", f"size={programs + 64}k", "tmpfs", run.folder)
+    (run.folder / "results").mkdir(parents=True)
+    room, results = 4 * _kib(unbroken.folder), run.folder / "results"
+    mount("-t", "tmpfs", "-o", f"size={room}k", "tmpfs", results)
     warm(run, unbroken)
-    failures = 0
-    for share in (0.02, 0.1, 0.25, 0.4, 0.55):
-        mount("-o", f"remount,size={programs + 64 + int(share * (whole - programs))}k", run.folder)
-        done = run.snakemake()
-        if done.returncode == 0:  # logs of several runs are in the unbroken folder: it is larger than need be
-            break
-        assert "No space left on device" in done.stdout or "fit on the disk" in done.stdout, done.stdout
-        failures += 1
-    assert failures >= 3
-    mount("-o", f"remount,size={4 * whole}k", run.folder)
+    for step, targets in stages:
+        mount("-o", f"remount,size={_kib(results) + 4}k", results)
+        done = run.ntkpipe(*step)
+        assert done.returncode == 2, done.stdout
+        _told(done.stdout)
+        mount("-o", f"remount,size={room}k", results)
+        run.make(*targets)
+    mount("-o", f"remount,size={_kib(results) + 512}k", results)  # logs have room, figures of the other study have not
+    _told(run.fail())
+    mount("-o", f"remount,size={room}k", results)
     run.make()
     same(run, unbroken)
+
+
+def test_a_run_that_needs_more_than_is_free_is_refused_at_its_start(fresh: Run, mount: Callable[..., None]) -> None:
+    """Before it draws anything."""
+    there = fresh.folder / "there"
+    there.mkdir()
+    large = {"point": STUDY["studies"]["point"] | {"seeds": 2**19}}  # about 17 MB of draws, and as much in the dataset
+    mount("-t", "tmpfs", "-o", "size=12m", "tmpfs", there)
+    said = fresh.configure(STUDY | {"results": "there/results", "studies": large}).fail()
+    assert "studies.point.seeds: must be a number whose draws fit on the disk" in said and "Traceback" not in said
+    assert not list(there.rglob("*.zip"))
 
 
 def test_read_only_results_are_read_and_said(unbroken: Run, run: Run, mount: Callable[..., None]) -> None:
@@ -73,6 +96,7 @@ def test_read_only_results_are_read_and_said(unbroken: Run, run: Run, mount: Cal
     assert run.ntkpipe("verify", "results/point/sums.zarr").returncode == 0
     assert ntkpipe.open(results / "train/trajectories.zarr").sizes["seed"] == 3
     said = run.fail()
+    assert "Traceback" not in said
     assert "Read-only file system" in said or "Permission denied" in said or "Write-protected output files" in said
     if os.geteuid() == 0:
         subprocess.run(["umount", results], check=True)
@@ -88,4 +112,4 @@ def test_results_that_were_never_writable_are_one_error(unbroken: Run, fresh: Ru
     there.mkdir()
     mount("-t", "tmpfs", "-o", "ro,size=64m", "tmpfs", there)
     said = fresh.configure(STUDY | {"results": "there/results"}).fail()
-    assert "Read-only file system" in said
+    assert "Read-only file system" in said and "Traceback" not in said

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,23 @@ def lockless(tmp_path: Path) -> Path:
     return folder
 
 
+def _waits(first: subprocess.Popen[str], second: Callable[[], subprocess.Popen[str]]) -> list[str]:
+    """What both say: the first, which writes, is stopped until the second has said that it waits."""
+    first.send_signal(signal.SIGSTOP)
+    later = second()
+    said = ""
+    try:
+        while "waiting" not in said:
+            line = later.stdout.readline()
+            assert line, said  # it ended instead
+            said += line
+    finally:
+        first.send_signal(signal.SIGCONT)
+    ends = first.communicate(timeout=240)[0], said + later.communicate(timeout=240)[0]
+    assert first.returncode == later.returncode == 0, ends
+    return list(ends)
+
+
 def _alone_with(run: Run, unbroken: Run, shard: str) -> None:
     assert hashes(run.shards())[shard] == hashes(unbroken.shards())[shard]
     assert [file.name for file in (run.folder / shard).parent.iterdir()] == [Path(shard).name]
@@ -54,10 +73,8 @@ def test_the_second_writer_waits_and_keeps_what_the_first_made(unbroken: Run, fr
     shard = _shard(unbroken)
     first = _sampler(fresh, shard)
     wait_for(lambda: snapshots(fresh), first)
-    second = _sampler(fresh, shard)
-    said = [process.communicate(timeout=240)[0] for process in (first, second)]
-    assert first.returncode == second.returncode == 0, said
-    assert "waiting" in said[1] and "waiting" not in said[0]
+    said = _waits(first, lambda: _sampler(fresh, shard))
+    assert "waiting" not in said[0]
     assert len((fresh.folder / "results/train/logs/seconds.tsv").read_text().splitlines()) == 1  # drawn once
     _alone_with(fresh, unbroken, shard)
 
@@ -97,9 +114,7 @@ def test_a_writer_of_other_code_does_not_mix(unbroken: Run, fresh: Run, tmp_path
         text=True,
     )
     wait_for(lambda: snapshots(fresh), first)
-    second = _sampler(fresh, shard)
-    said = [process.communicate(timeout=240)[0] for process in (first, second)]
-    assert first.returncode == second.returncode == 0, said
+    _waits(first, lambda: _sampler(fresh, shard))
     _alone_with(fresh, unbroken, shard)
 
 

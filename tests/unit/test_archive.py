@@ -14,8 +14,8 @@ import xarray as xr
 import yaml
 import zarr
 
-from ntkpipe import archive, collect, config, files, kinds, layout, plan, tables, verify
-from ntkpipe.errors import DamagedFile, UserError
+from ntkpipe import archive, collect, config, files, kinds, layout, plan, store, tables, verify
+from ntkpipe.errors import ConfigError, DamagedFile, UserError
 
 
 @pytest.fixture(scope="module")
@@ -167,9 +167,85 @@ def test_data_files_go_with_it(tmp_path, monkeypatch, study_tree, draw_study):
     assert runs["study s"]["object"] == [{"@id": "config.yaml"}, {"@id": place}]
     assert runs["study u"]["object"] == {"@id": "config.yaml"}
     Path("points.csv").write_text("1.0,0.0\n0.6,0.8\n")
-    assert "not in it: data file points.csv" in archive.run("results", "b.zip")
+    assert "not in it: data file points.csv, which has changed since the run" in archive.run("results", "b.zip")
     shutil.unpack_archive("b.zip", "b")
     assert not Path("b/data").exists()
+    Path("points.csv").unlink()
+    assert "not in it: data file points.csv, which is not here" in archive.run("results", "c.zip")
+
+
+def test_names_are_escaped_where_they_are_addresses(results, tmp_path):
+    """https://www.researchobject.org/ro-crate/specification/1.1: an @id is a URI, with %20 for a space."""
+    name = "data/0123-my data 100%.csv"
+    (tmp_path / "my data.csv").write_text("1\n")
+    places = {"config.yaml": results / "config.yaml", name: tmp_path / "my data.csv"}
+    tree = archive.crate(results, places, ["s/moments.zarr"], None, ["Bernhard Größe"])
+    found = {entity["@id"]: entity for entity in tree["@graph"]}
+    assert found["data/0123-my%20data%20100%25.csv"]["name"] == name
+    assert {"@id": "data/0123-my%20data%20100%25.csv"} in found["./"]["hasPart"]
+    assert found["./"]["author"]["@id"] in found and found[found["./"]["author"]["@id"]]["name"] == "Bernhard Größe"
+    assert all(set(key).isdisjoint(' "<>\\^`{|}') and key.isascii() for key in found)
+
+
+def test_a_run_says_which_data_files_it_read_by_their_addresses(results, tmp_path):
+    due = "0123456789"
+    attrs = {"data_files": {"my data.csv": due}, "config_sha256": "a", "created": "2026"}
+    run = archive._run(0, "s", "#tool", [("s/moments.zarr", attrs)], {"data/01234567-my data.csv"})
+    assert run["object"] == [{"@id": "config.yaml"}, {"@id": "data/01234567-my%20data.csv"}]
+
+
+@pytest.fixture
+def copied(results, tmp_path):
+    return shutil.copytree(results, tmp_path / "results")
+
+
+@pytest.mark.parametrize("link", ["s/note.txt", "s/moments.zarr/note.txt", "t", "gone.txt", "config.yaml"])
+def test_a_link_is_refused(copied, tmp_path, link):
+    """It could put any file of this machine into what is to be made public."""
+    (secret := tmp_path / "secret").write_text("mine")
+    (folder := tmp_path / "folder").mkdir()
+    (copied / link).unlink(missing_ok=True)
+    (copied / link).symlink_to({"t": folder, "gone.txt": tmp_path / "none"}.get(link, secret))
+    with pytest.raises(UserError, match=rf"^archive: must be given a folder without links; .*/{link} is one$"):
+        archive.run(copied, tmp_path / "a.zip")
+    if link == "config.yaml":
+        with pytest.raises(UserError, match=r"without links; .*/config\.yaml is one$"):
+            archive.run(copied / "s", tmp_path / "a.zip")
+    assert not (tmp_path / "a.zip").exists()
+
+
+def test_links_among_what_is_left_out_are_none_of_its_business(copied, tmp_path):
+    shutil.move(copied / "s/shards", tmp_path / "scratch")
+    (copied / "s/shards").symlink_to(tmp_path / "scratch")
+    archive.run(copied, tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize(
+    ("text", "must"), [("title: [", "valid YAML"), ("[1, 2]", "a mapping of keys"), ("", "a mapping of keys")]
+)
+def test_a_damaged_config_is_one_error(copied, tmp_path, text, must):
+    (copied / "config.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=rf"results/config\.yaml: must be {must}"):
+        archive.run(copied, tmp_path / "a.zip")
+
+
+def test_a_dataset_that_does_not_tell_where_it_comes_from_is_not_archived(copied, tmp_path):
+    path = copied / "s/extra.zarr"
+    store.write_dataset(path, xr.Dataset({"a": ("x", [1.0])}))
+    with pytest.raises(DamagedFile, match=r"s/extra\.zarr does not tell where it comes from: it has no attribute"):
+        archive.run(copied, tmp_path / "a.zip")
+    attrs = xr.open_zarr(copied / "s/moments.zarr").attrs
+    del attrs["study"]
+    store.write_dataset(path, xr.Dataset({"a": ("x", [1.0])}, attrs=attrs))
+    with pytest.raises(DamagedFile, match=r"it has no attribute 'study'"):
+        archive.run(copied, tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize("output", ["none/a.zip", "none/at/all/a.zip", "."])
+def test_an_output_that_cannot_be_is_one_error_and_makes_no_folder(results, tmp_path, output):
+    with pytest.raises(UserError, match=r"^--output: must be a file in a folder that exists; it was "):
+        archive.run(results, tmp_path / output)
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_data_file_may_be_a_folder(tmp_path):
@@ -179,7 +255,8 @@ def test_a_data_file_may_be_a_folder(tmp_path):
     assert not without and set(held.values()) == {p for p in (tmp_path / "points.zarr").rglob("*") if p.is_file()}
     assert all(place.startswith(f"data/{due[:8]}-points.zarr/") for place in held)
     (tmp_path / "points.zarr/zarr.json").unlink()
-    assert archive._data({(str(tmp_path / "points.zarr"), due)}) == ({}, [str(tmp_path / "points.zarr")])
+    held, without = archive._data({(str(tmp_path / "points.zarr"), due)})
+    assert not held and without == [f"{tmp_path}/points.zarr, which has changed since the run"]
 
 
 def test_one_study_with_its_shards(results, tmp_path):

@@ -1,7 +1,9 @@
 """The data of a training study: targets to the digit, noise, splits, files, and errors that name their key."""
 
 import math
+import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import zarr
 from pydantic import ValidationError
 from scipy import stats
 
-from ntkpipe import angles, data
+from ntkpipe import angles, data, tabular
 from ntkpipe.config.data import DataConfig
 from ntkpipe.config.errors import first_error
 from ntkpipe.config.models import Model
@@ -300,7 +302,10 @@ def _refuses(config, message):
 
 @pytest.mark.parametrize("name", ["no.csv", "no.npz", "no.zarr"])
 def test_missing_file(tmp_path, name):
-    _refuses(_config(tmp_path / name), rf"^studies\.s\.data\.path: must be an existing data file; it was '.*{name}'$")
+    _refuses(
+        _config(tmp_path / name),
+        rf"^studies\.s\.data\.path: must be an existing data file or folder \*\.zarr; it was '.*{name}'$",
+    )
 
 
 @pytest.mark.parametrize(
@@ -335,10 +340,18 @@ def test_cut_off_archives_and_folders(tmp_path):
     for cut in range(10, len(whole), 37):
         (tmp_path / "cut.npz").write_bytes(whole[:cut])
         _refuses(_config(tmp_path / "cut.npz"), r"^studies\.s\.data\.path: must be ")
-    (tmp_path / "empty").mkdir()
-    _refuses(_config(tmp_path / "empty"), r"^studies\.s\.data\.path: must be a csv, npy, npz or zarr file")
+    (tmp_path / "empty.zarr").mkdir()
+    _refuses(_config(tmp_path / "empty.zarr"), r"^studies\.s\.data\.path: must be a csv, npy, npz or zarr file")
+
+
+def test_what_is_no_file_is_not_opened(tmp_path):
+    """A pipe would be waited for, a device would be read for ever."""
+    os.mkfifo(tmp_path / "pipe.csv")
     (tmp_path / "folder.npy").mkdir()
-    _refuses(_config(tmp_path / "folder.npy"), r"^studies\.s\.data\.path: must be a csv, npy, npz or zarr file")
+    for path in (tmp_path / "pipe.csv", "/dev/zero", tmp_path / "folder.npy", tmp_path):
+        _refuses(_config(path), r"^studies\.s\.data\.path: must be an existing data file or folder \*\.zarr; it was ")
+        with pytest.raises(ValueError, match="no regular file"):  # who reads a density has no other check
+            tabular.load(Path(path))
 
 
 @pytest.mark.parametrize(

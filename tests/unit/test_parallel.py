@@ -145,6 +145,16 @@ def test_without_an_address_the_error_names_key_and_variables(monkeypatch):
         pass
 
 
+def test_a_scheduler_file_that_is_not_there_is_not_waited_for(monkeypatch, tmp_path):
+    monkeypatch.delenv(parallel.ADDRESS, raising=False)
+    monkeypatch.setenv(parallel.FILE, str(tmp_path / "none.json"))
+    with pytest.raises(parallel.DaskError, match=r"^execution\.dask: must be .*there was no .*none\.json"):
+        parallel.check("scheduler")
+    parallel.check("embedded")
+    with pytest.raises(parallel.DaskError, match=r"none\.json"), parallel.workers("scheduler"):
+        pass
+
+
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
     monkeypatch.setenv(parallel.ADDRESS, "tcp://127.0.0.1:9")
     with (

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -234,12 +233,27 @@ def test_the_expected_size_is_that_of_the_files_within_a_factor_of_two(make_stud
     assert 0.5 < study.disk_bytes / 2 / found < 2
 
 
-def test_what_does_not_fit_on_the_disk_is_refused(make_study, monkeypatch):
-    keys = {"grid": {"width": [8, 16], "depth": 2}, "seeds": 10**8, "keep": "moments"}
-    need = make_study(**keys).disk_bytes
-    disk = type(shutil.disk_usage("/"))
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: disk(10**15, 0, int(1.01 * need)))
-    make_study(**keys)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: disk(10**15, 0, int(0.9 * need)))
-    with pytest.raises(ConfigError, match=r"seeds: must be a number whose draws fit on the disk"):
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"grid": {"width": list(range(1, 1002)), "depth": list(range(1, 1001))}}, "grid of at most 1000000 cells"),
+        ({"grid": {"width": [8, 16], "depth": list(range(50_001, 52_002))}}, "at most 100000000 layers together"),
+        ({"grid": {"width": 10**6, "beta": 1e300}}, r"grid\.beta: must be given values, or max_depth, for .* 1e\+300"),
+        ({"seeds": 10**15}, r"seeds: must be a number whose draws make at most 1000000 files .*'1000000000000000, "),
+    ],
+)
+def test_plans_of_any_size_are_refused_before_they_fill_the_memory(make_study, keys, said):
+    with pytest.raises(ConfigError, match=said):
         make_study(**keys)
+
+
+def test_derived_depths_beyond_all_bounds_are_left_out_by_max_depth(make_study):
+    study = make_study(grid={"width": 16, "beta": [0.5, 1e300], "max_depth": 100})
+    assert len(study.cells) == 1 and "left out beta 1e+300" in study.notes[0]
+
+
+def test_the_summary_tells_of_gpus_where_jobs_ask_for_them(make_plan):
+    for engine, gpus, said in (("dense", 2, True), ("dense", 0, False), ("scalar", 2, False)):
+        planned = make_plan(engine=engine, execution={"gpus": gpus})
+        asked = "note: execution.gpus: 1 jobs of engine dense ask for 2 GPUs each" in plan.summary(planned, cores=2)
+        assert asked == said

@@ -133,6 +133,21 @@ def test_git_commit_is_that_of_the_tree(package):
     assert provenance.git_commit() == f"{head}-dirty"
 
 
+def test_a_tag_changes_nothing(package):
+    """`git describe` would say v0.1-1-g8f1d9e0 after an annotated tag, which is neither a commit nor clean."""
+    folder, _ = package
+    git = ["git", "-C", str(folder), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for arguments in (
+        ["init", "-q"], ["add", "."], ["commit", "-q", "-m", "all"], ["tag", "-a", "v0.1", "-m", "first"],
+        ["commit", "-q", "--allow-empty", "-m", "more"],
+    ):  # fmt: skip
+        subprocess.run([*git, *arguments], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    assert provenance.git_commit() == head
+    _edit(folder, "low", "")
+    assert provenance.git_commit() == f"{head}-dirty"
+
+
 def test_config_hash_ignores_the_order_of_keys_only():
     assert provenance.config_hash({"a": 1, "b": [2]}) == provenance.config_hash({"b": [2], "a": 1})
     assert provenance.config_hash({"a": 1}) != provenance.config_hash({"a": 2})
@@ -146,3 +161,31 @@ def test_attributes_are_json_and_state_config_versions_and_commit(make_study):
     assert attributes["config_sha256"] == provenance.config_hash(attributes["config"])
     assert {"python", "numpy", "jax", "zarr", "ntkpipe"} <= attributes["versions"].keys()
     assert attributes["git_commit"] == provenance.git_commit()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("git_commit", 5), ("versions", [1]), ("versions", {"python": "3"}), ("config_sha256", None), ("created", 1),
+     ("config", [1]), ("study", {}), ("data_files", ["a.csv"])],
+)  # fmt: skip
+def test_attributes_of_another_form_are_a_value_error_that_names_them(make_study, key, value):
+    attributes = provenance.attributes(make_study().config, "s")
+    provenance.said(attributes)
+    with pytest.raises(ValueError, match=f"'{key}'"):
+        provenance.said(attributes | {key: value})
+
+
+def test_datasets_from_before_data_files_were_noted_are_told(make_study):
+    attributes = provenance.attributes(make_study().config, "s")
+    del attributes["data_files"]
+    assert provenance.said(attributes).startswith("config ")
+
+
+@pytest.mark.parametrize(
+    ("commit", "tree"),
+    [("v0.1-1-g8f1d9e0", "commit v0.1-1-g8f1d clean"), ("v0.1-1-g8f1d9e0-dirty", "commit v0.1-1-g8f1d dirty")],
+)
+def test_only_dirty_at_the_end_is_dirty(make_study, commit, tree):
+    """Datasets of earlier versions may name a tag."""
+    attributes = provenance.attributes(make_study().config, "s") | {"git_commit": commit}
+    assert f", {tree}, ntkpipe " in provenance.said(attributes)

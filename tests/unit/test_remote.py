@@ -58,9 +58,9 @@ def test_a_file_that_is_not_the_wanted_one_is_not_taken(bucket):
 
 
 def _dataset(scale=1.0, n=12):
-    values = scale * np.random.default_rng(RNG_SEED).standard_normal((3, n))
+    values, more = scale * np.random.default_rng(RNG_SEED).standard_normal((2, 3, n))
     coords = {"width": ("cell", [4, 8, 16]), "beta": ("cell", [0.25, 0.125, 0.0625])}
-    return xr.Dataset({"s2": (("cell", "seed"), values)}, coords, {"study": "s"})
+    return xr.Dataset({"s2": (("cell", "seed"), values), "s4": (("cell", "seed"), more)}, coords, {"study": "s"})
 
 
 def _publish(bucket, dataset):
@@ -90,7 +90,7 @@ def test_a_dataset_takes_the_place_of_another(bucket):
     xr.testing.assert_identical(xr.open_zarr(f"{bucket.url}/s/moments.zarr").load(), _dataset(2.0, n=7))
 
 
-@pytest.mark.parametrize("requests", range(0, 12, 2))
+@pytest.mark.parametrize("requests", range(13))
 def test_publishing_that_is_cut_off_leaves_nothing_that_opens(bucket, monkeypatch, requests):
     """Whatever number of requests got through: the old dataset, the new one, or none; and once more mends it."""
     old, new, url = _dataset(), _dataset(2.0), f"{bucket.url}/s/moments.zarr"
@@ -115,6 +115,7 @@ def test_publishing_that_is_cut_off_leaves_nothing_that_opens(bucket, monkeypatc
         broken.setattr(bucket._files, "rm_file", cut("rm_file"))
         with contextlib.suppress(KeyboardInterrupt):
             _publish(bucket, new)
+    assert (left[0] < 0) == (requests < 12)  # the last number is that of all requests
     try:
         seen = ntkpipe.open(url).load()
     except DamagedFile as error:
@@ -124,7 +125,9 @@ def test_publishing_that_is_cut_off_leaves_nothing_that_opens(bucket, monkeypatc
         except FileNotFoundError:
             seen = None
     if seen is not None:
-        assert any(np.array_equal(seen.s2.values.ravel(), one.s2.values.ravel()) for one in (old, new))
+        assert any(
+            all(np.array_equal(seen[k].values.ravel(), one[k].values.ravel()) for k in one) for one in (old, new)
+        )
     _publish(bucket, new)
     xr.testing.assert_identical(xr.open_zarr(url).load(), new)
     store.verify(url)
@@ -154,6 +157,21 @@ def test_damage_in_a_bucket_is_named(bucket, damage):
         store.verify(url)
     with pytest.raises(Exception, match=r"(?i)checksum|missing|too short|length|crc"):  # opened lazily, read with care
         ntkpipe.open(url).load()
+
+
+def test_a_manifest_that_names_a_file_outside_takes_none_there_and_is_damaged(bucket):
+    path = bucket.results / "s/moments.zarr"
+    _publish(bucket, _dataset())
+    secret = _file(bucket, "secret", b"mine")
+    manifest, name = path.with_name("moments.zarr.sha256"), "moments.zarr/../../secret"
+    manifest.write_text(f"{manifest.read_text()}{store.sha256(secret)}  {name}\n")
+    with pytest.raises(DamagedFile, match=r"names a file outside moments\.zarr"):
+        bucket.push_dataset(path, parsed(manifest.read_text()))
+    url, files = f"{bucket.url}/s/moments.zarr", s3fs.S3FileSystem()
+    assert not [key for key in files.find(bucket.url) if key.endswith("secret")]
+    files.put_file(str(manifest), f"{url}.sha256")
+    with pytest.raises(DamagedFile, match=r"names a file outside moments\.zarr"):
+        store.verify(url)
 
 
 NO_KEYS = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None, "HOME": "/nonexistent"}

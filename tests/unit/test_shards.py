@@ -183,7 +183,7 @@ def test_a_shard_without_a_chunk_or_an_array_is_damaged(shard):
 
 
 def test_a_missing_shard_is_named(tmp_path):
-    with pytest.raises(DamagedFile, match=r"none\.zarr\.zip is missing; mend: delete"):
+    with pytest.raises(DamagedFile, match=r"none\.zarr\.zip is missing; run snakemake"):
         shards.read(tmp_path / "none.zarr.zip")
 
 

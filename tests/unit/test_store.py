@@ -115,6 +115,29 @@ def test_a_damaged_manifest_is_an_error_that_names_a_file(dataset, flip):
             store.verify(dataset)
 
 
+@pytest.mark.parametrize(
+    "name", ["moments.zarr/../secret", "moments.zarr/c/../../secret", "secret", "/etc/hostname", "../x/moments.zarr/a"]
+)
+def test_a_manifest_that_names_a_file_outside_is_damaged(dataset, name):
+    """Even one that is there, with that sha256: whoever publishes what a manifest names would put it there."""
+    (secret := dataset.parent / "secret").write_text("mine")
+    manifest = dataset.with_name("moments.zarr.sha256")
+    manifest.write_text(f"{manifest.read_text()}{store.sha256(secret)}  {name}\n")
+    with pytest.raises(DamagedFile, match=r"moments\.zarr\.sha256 names a file outside moments\.zarr: ") as caught:
+        store.verify(dataset)
+    assert repr(name) in str(caught.value)
+
+
+def test_a_manifest_that_names_a_file_behind_a_linked_folder_is_damaged(dataset):
+    (folder := dataset.parent / "elsewhere").mkdir()
+    (folder / "secret").write_text("mine")
+    (dataset / "link").symlink_to(folder)
+    manifest = dataset.with_name("moments.zarr.sha256")
+    manifest.write_text(f"{manifest.read_text()}{store.sha256(folder / 'secret')}  moments.zarr/link/secret\n")
+    with pytest.raises(DamagedFile, match=r"moments\.zarr/link/secret is missing"):
+        store.verify(dataset)
+
+
 @pytest.mark.parametrize("lines", [0, 1, 5])
 def test_a_truncated_manifest_is_found(dataset, lines):
     """A manifest that lists fewer files than there are would let damage in the rest pass."""

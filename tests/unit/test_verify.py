@@ -1,13 +1,15 @@
 """One line a dataset, with where it comes from; whatever is missing or altered is said, and the rest goes on."""
 
+import os
 import shutil
 
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 from click.testing import CliRunner
 
-from ntkpipe import collect, config, kinds, layout, plan, provenance, verify
+from ntkpipe import archive, collect, config, files, kinds, layout, plan, provenance, verify
 from ntkpipe.__main__ import cli
 
 
@@ -44,7 +46,8 @@ def test_one_line_a_dataset_with_config_commit_and_versions(results):
     assert [line.split(": ")[0] for line in lines[:7]] == [f"{results}/{name}.zarr" for name in datasets]
     for name, line in zip(datasets, lines, strict=False):
         attrs = xr.open_zarr(results / f"{name}.zarr").attrs
-        commit, _, dirty = attrs["git_commit"].partition("-")
+        commit = attrs["git_commit"].removesuffix("-dirty")
+        dirty = "dirty" if commit != attrs["git_commit"] else ""
         assert f"whole, config {attrs['config_sha256'][:12]}" in line
         assert "no git" in line if commit == "unknown" else f"commit {commit[:12]} {dirty or 'clean'}" in line
         assert all(f"{name} {version}" in line for name, version in attrs["versions"].items())
@@ -72,7 +75,7 @@ def test_all_that_is_missing_or_altered_is_said_and_the_rest_is_checked(results,
             why = f"dataset {results}/s/fits.zarr is missing"
         case "shard gone":
             shard.unlink()
-            why = f"shard {shard} is missing"
+            why = f"shard {shard} is missing; run snakemake\n"
         case "shard cut":
             shard.write_bytes(shard.read_bytes()[:-30])
             why = f"shard {shard} is damaged"
@@ -85,7 +88,9 @@ def test_all_that_is_missing_or_altered_is_said_and_the_rest_is_checked(results,
     assert f"{results}/s/shards: {1 if 'shard' in damage else 2} of 2 shards whole" in said
 
 
-def test_a_data_file_that_has_changed_is_named(tmp_path, monkeypatch, study_tree, draw_study):
+@pytest.fixture
+def of_a_file(tmp_path, monkeypatch, study_tree, draw_study):
+    """Results of a study that reads points.csv, in the working directory."""
     monkeypatch.chdir(tmp_path)
     np.savetxt("points.csv", [[1.0, 0.0], [0.0, 1.0]], delimiter=",")
     inputs = {"kind": "file", "path": "points.csv"}
@@ -93,12 +98,89 @@ def test_a_data_file_that_has_changed_is_named(tmp_path, monkeypatch, study_tree
     layout.write_resolved(planned)
     draw_study(planned.studies["s"])
     collect.run(planned.studies["s"])
+    kinds.load(planned.studies["s"], "analyse").run(planned.studies["s"])
+    return tmp_path
+
+
+def test_a_data_file_that_has_changed_is_one_error(of_a_file):
+    """Shards have other names by then: that those are not there is no news."""
     code, said = _said("results")
-    assert "points.csv" not in said
+    assert code == 0 and "points.csv" not in said
     np.savetxt("points.csv", [[1.0, 0.0], [0.6, 0.8]], delimiter=",")
     code, said = _said("results")
-    assert code != 0 and "data file points.csv has changed since results/s/samples.zarr was made" in said
-    assert "results/s/samples.zarr: whole" in said and "other shards are there instead" in said
+    (error,) = (line for line in said.splitlines() if line.startswith("error: "))
+    changed = "data file points.csv has changed since results/s/fits.zarr was made"
+    assert code == 2 and error == f"error: {changed}; run snakemake, or put the file back"
+    assert said.count("zarr: whole") == 5 and "results/s/shards: 1 of 1 shards whole" in said
+
+
+def test_a_data_file_that_is_gone_is_an_error(of_a_file):
+    (of_a_file / "points.csv").unlink()
+    code, said = _said("results")
+    assert code == 2 and "error: data file points.csv, of which results/s/fits.zarr was made, is not here; " in said
+    assert said.count("error: ") == 1 and said.count("zarr: whole") == 5
+
+
+def test_data_files_of_an_unpacked_archive_are_found_in_it(of_a_file, monkeypatch):
+    archive.run("results", "a.zip")
+    shutil.unpack_archive("a.zip", "elsewhere/a")
+    monkeypatch.chdir("elsewhere")
+    code, said = _said("a")
+    assert code == 0 and said.count("zarr: whole") == 5
+    (held,) = (of_a_file / "elsewhere/a/data").iterdir()
+    held.unlink()
+    code, said = _said("a")
+    assert code == 2 and "error: data file points.csv" in said
+
+
+def _rewrite(path, **attributes):
+    """Attributes of a stranger's dataset, with the manifest of it."""
+    group = zarr.open_group(path, mode="r+")
+    group.attrs.update(attributes)
+    files = (file for file in path.rglob("*") if file.is_file())
+    lines = [f"{verify.store.sha256(file)}  {path.name}/{file.relative_to(path)}\n" for file in files]
+    path.with_name(f"{path.name}.sha256").write_text("".join(lines))
+
+
+def test_a_stranger_s_dataset_has_no_folder_read_and_no_pipe(results, tmp_path, monkeypatch):
+    """Of what it names as a data file only a regular file is hashed, or a folder *.zarr, as a study may read."""
+    (folder := tmp_path / "private").mkdir()
+    (folder / "file").write_text("mine")
+    os.mkfifo(tmp_path / "pipe")
+    named = [str(folder), str(tmp_path / "pipe"), "/dev/zero", "a\0b"]
+    _rewrite(results / "s/fits.zarr", data_files=dict.fromkeys(named, "x"))
+    read, real = [], files.digest
+    monkeypatch.setattr(files, "digest", lambda path: read.append(path) or real(path))
+    told = [line for whole, line in verify.lines(str(results / "s")) if not whole]
+    assert read == [] and len(told) == 4
+    assert all(any(f"data file {files.printable(name)}, of which" in line for line in told) for name in named)
+
+
+@pytest.mark.parametrize(
+    "attributes", [{"git_commit": 5}, {"versions": [1]}, {"versions": {}}, {"data_files": [1]}, {"study": None}]
+)
+def test_attributes_of_another_form_are_damage(results, attributes):
+    path = results / "s/fits.zarr"
+    _rewrite(path, **attributes)
+    code, said = _said(results / "s")
+    assert code == 2 and f"error: {path} does not tell where it comes from: it" in said
+    assert said.count("zarr: whole") == 3
+
+
+def test_a_dataset_that_is_none_is_damage(results):
+    path = results / "s/fits.zarr"
+    (path / "zarr.json").write_text("[1]")
+    manifest = path.with_name("fits.zarr.sha256")
+    lines = [line for line in manifest.read_text().splitlines() if not line.endswith("fits.zarr/zarr.json")]
+    manifest.write_text("\n".join([*lines, f"{verify.store.sha256(path / 'zarr.json')}  fits.zarr/zarr.json"]))
+    code, said = _said(path)
+    assert code == 2 and said.startswith(f"error: {path} does not tell where it comes from: ") and said.count("\n") == 1
+
+
+def test_a_stranger_s_text_forges_no_line(results):
+    _rewrite(results / "s/fits.zarr", git_commit="a\nresults/x.zarr: whole\x1b[1A")
+    code, said = _said(results / "s/fits.zarr")
+    assert code == 0 and said.count("\n") == 1 and "commit a\\nresults/x. clean" in said and "\x1b" not in said
 
 
 def test_shards_of_another_config_are_told_from_lost_ones(results):
@@ -113,15 +195,7 @@ def test_shards_of_another_config_are_told_from_lost_ones(results):
 
 
 def test_a_config_that_is_not_that_of_its_hash_is_damage(results):
-    import zarr
-
-    group = zarr.open_group(results / "s/moments.zarr", mode="r+")
-    group.attrs["config_sha256"] = "0" * 64
-    manifest = results / "s/moments.zarr.sha256"
-    lines = [
-        f"{verify.store.sha256(results / 's' / name)}  {name}\n" for name in verify.store.parsed(manifest.read_text())
-    ]
-    manifest.write_text("".join(lines))
+    _rewrite(results / "s/moments.zarr", config_sha256="0" * 64)
     code, said = _said(results / "s/moments.zarr")
     assert code == 2 and "config_sha256 is not that of its config" in said
 
@@ -129,12 +203,29 @@ def test_a_config_that_is_not_that_of_its_hash_is_damage(results):
 def test_a_folder_without_config_or_results_is_told(results, tmp_path):
     (results / "config.yaml").unlink()
     code, said = _said(results)
-    assert code == 0 and "only what is there is checked" in said and said.count("zarr: whole") == 7
+    assert code == 0 and f"{results}: no config.yaml, so only what is there" in said and said.count("zarr: whole") == 7
+    code, said = _said(results / "s")
+    assert code == 0 and f"{results}/s: no config.yaml, so only what is there" in said
     code, said = _said(tmp_path / "nothing")
     assert code == 2 and "it is not there" in said
     (tmp_path / "empty").mkdir()
     code, said = _said(tmp_path / "empty")
     assert code == 2 and "holds no dataset and no shard" in said
+
+
+@pytest.mark.parametrize("text", ["studies: {", "[1]", "studies: 1"])
+def test_a_damaged_config_is_an_error_with_its_mend_and_the_rest_is_checked(results, text):
+    (path := results / "config.yaml").write_text(text)
+    code, said = _said(results)
+    (error,) = (line for line in said.splitlines() if line.startswith("error: "))
+    assert code == 2 and error.startswith(f"error: {path}: ") and f"delete {path} and run snakemake again" in error
+    assert said.count("zarr: whole") == 7
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/folder", "s3://bucket", "s3://bucket/a.zarr.zip"])
+def test_in_a_bucket_only_a_dataset_is_checked(url):
+    code, said = _said(url)
+    assert code == 2 and said == f"error: {url} must be a dataset (*.zarr): in a bucket only a dataset can be checked\n"
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ CONFIG = str(layout.resolved(PLAN))
 
 onstart:
     try:
+        layout.check(PLAN, workflow.configfiles)
         layout.write_resolved(PLAN)
     except UserError as error:
         raise WorkflowError(str(error)) from None

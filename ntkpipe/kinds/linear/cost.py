@@ -30,5 +30,5 @@ def memory(task: Any) -> int:
     pairs = (config.outputs * config.dim) ** 2
     jacobian = config.outputs * config.dim * net.n_parameters if max((*net.widths, 0)) <= config.flow_width else 0
     return max(
-        256 * MiB, 8 * 8 * (6 * (net.n_parameters + config.outputs * sum(net.widths)) + 4 * pairs + 2 * jacobian)
+        128 * MiB, 8 * 8 * (6 * (net.n_parameters + config.outputs * sum(net.widths)) + 4 * pairs + 2 * jacobian)
     )

@@ -180,13 +180,23 @@ BAD = {
         "a grid of their own",
         "[0.1, 1.0]",
     ),
-    "memory beyond the cap": (TOO_WIDE, "studies.s.grid", "fit in 0.0 GiB (execution.memory_gib)", "engine dense"),
+    "memory beyond the cap": (TOO_WIDE, "studies.s.grid", "fit in 0.01 GiB (execution.memory_gib)", "engine dense"),
     "memory beyond the machine": (
         {"grid": {"width": 10**10, "depth": 1}, "engine": "matrix_free"},
         "studies.s.grid",
         "GiB (execution.memory_gib)",
         "width 10000000000",
     ),
+    "depth beyond bounds": ({"grid": {"width": 4, "depth": [10**9]}}, "studies.s.grid.depth.0", "at most 100000", "10"),
+    "points beyond bounds": (
+        {"inputs": {"points": 10**6, "dim": 10**6}},
+        "studies.s.inputs",
+        "at most 100000000 coordinates",
+        "1000000000000",
+    ),
+    "scale beyond bounds": ({"network": {"sigma_b": 1e300}}, "studies.s.network.sigma_b", "at most 1e+100", "1e+300"),
+    "GPUs beyond bounds": ({"execution": {"gpus": 65}}, "execution.gpus", "at most 64", "65"),
+    "a folder that is an option": ({"results": "-out"}, "results", "does not begin with -", "'-out'"),
     "fits upside down": (
         {"fits": {"beta_min": 1.0, "beta_max": 0.5}},
         "studies.s.fits",
@@ -283,7 +293,16 @@ def test_empty_studies():
         config.parse({"studies": {}}, "c.yaml")
 
 
-@pytest.mark.parametrize("name", ["report", "all", "a/b", "a b", "é", ""])
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [(["a" * 101], "at most 100 letters; one had 101"), (["Wide", "wide"], "no case.; two were 'Wide' and 'wide'")],
+)
+def test_study_names_that_are_no_folders_everywhere(names, said, study_tree):
+    with pytest.raises(ConfigError, match=f"c.yaml: studies: must be named .*{said}"):
+        config.parse({"studies": dict.fromkeys(names, study_tree()["studies"]["s"])}, "c.yaml")
+
+
+@pytest.mark.parametrize("name", ["report", "Report", "all", "a/b", "a b", "é", ""])
 def test_study_names_that_are_no_folder_names(name, study_tree):
     with pytest.raises(ConfigError, match="studies: must be named with letters"):
         config.parse({"studies": {name: study_tree()["studies"]["s"]}}, "c.yaml")
@@ -327,6 +346,34 @@ def test_what_is_no_yaml_is_one_line(text, tmp_path):
     with pytest.raises(ConfigError, match=r"c\.yaml: must be .*; it was ") as caught:
         _load(tmp_path, text)
     assert "\n" not in str(caught.value)
+
+
+NESTED = "x0: &x0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+    f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 10)}]\n" for n in range(1, 10)
+)
+
+
+@pytest.mark.parametrize("key", ["results", "execution", "studies", "title"])
+def test_values_of_ten_billion_are_told_in_short(key, study_tree):
+    tree = study_tree() | {key: yaml.safe_load(NESTED)["x9"]}
+    with pytest.raises(ConfigError) as caught:
+        config.parse(tree, "c.yaml")
+    text = str(caught.value)
+    assert text.startswith(f"c.yaml: {key}: must be ") and "; it was [[[[...], " in text and len(text) < 500
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("[" * 3000, "YAML of fewer levels"), (f"seeds: {'9' * 5000}", "valid YAML"), ("a: 2001-99-99", "valid YAML")],
+)
+def test_what_yaml_cannot_hold_is_one_line(text, said, tmp_path):
+    with pytest.raises(ConfigError, match=rf"c\.yaml: must be {said}.*; it was "):
+        _load(tmp_path, text)
+
+
+def test_a_number_of_thousands_of_digits_is_told(tmp_path):
+    with pytest.raises(ConfigError, match=r"seeds: must be .*; it was a number of 4817 digits"):
+        _load(tmp_path, f"studies: {{s: {{{STUDY.replace('10', '0x1' + '0' * 4000)}}}}}")
 
 
 def test_anchors_and_merge_keys_are_plain_yaml(tmp_path):
@@ -381,6 +428,10 @@ def test_every_key_is_documented():
     [
         ({"seeds": "1e5"}, "seeds: must be a whole number (in YAML 100000); it was '1e5'"),
         ({"network": {"sigma_b": "1e-3"}}, "sigma_b: must be a number (in YAML 1.0e-03); it was '1e-3'"),
+        (
+            {"execution": {"memory_gib": "1e400"}},
+            "memory_gib: must be a number within -1.8e+308 and 1.8e+308; it was '1e400'",
+        ),
         ({"seeds": "many"}, "seeds: must be a whole number; it was 'many'"),
     ],
 )
