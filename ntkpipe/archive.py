@@ -19,8 +19,8 @@ from urllib.parse import quote
 from ntkpipe import config, provenance, verify
 from ntkpipe.errors import ConfigError, UserError
 from ntkpipe.files import beside, printable, sha256, why_not
+from ntkpipe.shards import EPOCH
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)
 _FORMATS = {
     ".csv": "text/csv",
     ".html": "text/html",
@@ -242,7 +242,7 @@ def _write(target: Path, files: dict[str, Path], texts: dict[str, bytes]) -> Non
     """A zip without compression (chunks are compressed, and zlib's bytes differ by version), in the order of names."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for name in [CRATE, MANIFEST, *sorted(files)]:
-            info = zipfile.ZipInfo(name, _EPOCH)
+            info = zipfile.ZipInfo(name, EPOCH)
             if name in texts:
                 archive.writestr(info, texts[name])
                 continue

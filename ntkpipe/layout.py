@@ -76,9 +76,8 @@ def keep_own(plan: Plan, files: list[str], source: str) -> None:
     ConfigError: one is ``<results>/config.yaml``, and another text than a run writes.
     """
     path = resolved(plan)
-    if not path.is_file() or path.read_bytes() == _resolved_bytes(plan):
-        return
-    if any(os.path.exists(file) and os.path.samefile(file, path) for file in files):
+    ours = path.is_file() and any(os.path.exists(file) and os.path.samefile(file, path) for file in files)
+    if ours and path.read_bytes() != _resolved_bytes(plan):
         must = (
             "another folder than that of this config.yaml: a run would write over it (or the file is named otherwise)"
         )

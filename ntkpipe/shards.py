@@ -33,7 +33,7 @@ from ntkpipe.files import beside
 from ntkpipe.plan import Shard, Study
 from ntkpipe.slices import Arrays, Slices
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)
+EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def compressors() -> tuple[ZstdCodec, Crc32cCodec]:
@@ -93,7 +93,7 @@ def write(path: str | Path, arrays: Arrays, attrs: dict[str, Any]) -> None:
 
 def _move(memory: MemoryStore, archive: zipfile.ZipFile, prefix: str) -> None:
     for key in sorted(key for key in memory._store_dict if key.startswith(prefix)):
-        archive.writestr(zipfile.ZipInfo(key, _EPOCH), memory._store_dict.pop(key).to_bytes())
+        archive.writestr(zipfile.ZipInfo(key, EPOCH), memory._store_dict.pop(key).to_bytes())
 
 
 @contextmanager

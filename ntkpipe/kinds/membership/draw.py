@@ -67,7 +67,7 @@ def train(network: Network, config: Any, stream: Stream, quantum: int, n: int, s
         seen = [look(jax.tree.map(lambda leaf, t=t: leaf[t::count], state.params), points) for t in range(count)]
         ntk_trained, f_trained = (np.stack(part, axis=1) for part in zip(*seen, strict=True))
     end = losses(f_trained[:, :, m:], y)
-    gone = (np.asarray(state.diverged) >= 0).reshape(n, count) | ~(end <= DIVERGENCE * loss)
+    gone = (np.asarray(state.diverged) >= 0).reshape(n, count)
     found = {
         "ntk_start": ntk[:, :m, :m],
         "ntk_trained": ntk_trained[:, :, :m, :m],
